@@ -1,0 +1,5 @@
+//! gradientd gives one machine what Paperspace Gradient gave in its cloud.
+//!
+//! The rooms, in reading order. `ARCHITECTURE.md` draws them with their arrows; a test holds the
+//! imports to those arrows.
+
