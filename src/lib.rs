@@ -3,3 +3,4 @@
 //! The rooms, in reading order. `ARCHITECTURE.md` draws them with their arrows; a test holds the
 //! imports to those arrows.
 
+pub mod domain;

@@ -1,0 +1,206 @@
+//! What the loops know at this moment and no table holds: how far a pull is, why something waits,
+//! whether the engine answers. Losing it costs nothing; the next pass writes it anew.
+//!
+//! Loops write, services read. Every value is replaced whole, so a reader never sees half of one.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use super::{
+    gpu::{GpuReading, Inventory},
+    id::JobId,
+    machine_type::Catalogue,
+    time::Timestamp,
+};
+
+/// Whether the engine answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Contact {
+    /// Nobody has asked yet.
+    #[default]
+    Unasked,
+    Answering {
+        version: String,
+        gpu_access: Result<String, String>,
+    },
+    /// Everything that ran is `unknown`, never `failed`.
+    Lost {
+        since: Timestamp,
+        message: String,
+    },
+}
+
+impl Contact {
+    /// Says whether what the store knows of running containers is what is so.
+    pub fn is_good(&self) -> bool {
+        !matches!(self, Self::Lost { .. })
+    }
+}
+
+/// How far something long is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// In words: `pulling image`.
+    pub what: String,
+    pub done_bytes: Option<u64>,
+    pub total_bytes: Option<u64>,
+}
+
+/// Why one workload waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    pub id: JobId,
+    /// 1 is next.
+    pub position: u32,
+    pub reason: String,
+    /// Who holds what it needs.
+    pub held_by: Vec<JobId>,
+    pub expected_start: Option<Timestamp>,
+}
+
+/// The last run of one loop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoopReport {
+    pub last_run: Timestamp,
+    pub took: Duration,
+    pub error: Option<String>,
+}
+
+/// Room on the disk of the data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DiskRoom {
+    #[default]
+    Good,
+    /// Getting full; people are told.
+    Scarce,
+    /// New work is refused until there is room again.
+    Full,
+}
+
+/// How busy the machine is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Load {
+    pub hostname: String,
+    pub cores: u32,
+    /// Of all cores together, 0 to 100; `None` at the first look.
+    pub cpu_percent: Option<f64>,
+    pub memory_total_bytes: u64,
+    pub memory_used_bytes: u64,
+    pub disk_total_bytes: u64,
+    pub disk_free_bytes: u64,
+}
+
+/// The board itself.
+pub struct Board {
+    contact: Slot<Contact>,
+    progress: RwLock<HashMap<JobId, Progress>>,
+    queue: Slot<Vec<Waiting>>,
+    loops: RwLock<BTreeMap<&'static str, LoopReport>>,
+    inventory: Slot<Inventory>,
+    readings: Slot<Vec<GpuReading>>,
+    catalogue: Slot<Catalogue>,
+    disk: Slot<DiskRoom>,
+    host: Slot<Option<Load>>,
+}
+
+/// One value that is replaced whole.
+struct Slot<T>(RwLock<Arc<T>>);
+
+impl<T: Default> Default for Slot<T> {
+    fn default() -> Self {
+        Self(RwLock::new(Arc::new(T::default())))
+    }
+}
+
+const HELD: &str = "no code panics while it holds this lock";
+
+impl<T> Slot<T> {
+    fn get(&self) -> Arc<T> {
+        Arc::clone(&self.0.read().expect(HELD))
+    }
+
+    fn set(&self, value: T) {
+        *self.0.write().expect(HELD) = Arc::new(value);
+    }
+}
+
+macro_rules! slots {
+    ($($(#[$doc:meta])* $get:ident, $set:ident: $type:ty;)+) => {$(
+        $(#[$doc])*
+        pub fn $get(&self) -> Arc<$type> {
+            self.$get.get()
+        }
+
+        /// Replaces it.
+        pub fn $set(&self, value: $type) {
+            self.$get.set(value);
+        }
+    )+};
+}
+
+impl Board {
+    /// Makes a board that knows the machine types and nothing else.
+    pub fn new(catalogue: Catalogue) -> Self {
+        Self {
+            contact: Slot::default(),
+            progress: RwLock::default(),
+            queue: Slot::default(),
+            loops: RwLock::default(),
+            inventory: Slot::default(),
+            readings: Slot::default(),
+            catalogue: Slot(RwLock::new(Arc::new(catalogue))),
+            disk: Slot::default(),
+            host: Slot::default(),
+        }
+    }
+
+    slots! {
+        /// Returns whether the engine answers.
+        contact, set_contact: Contact;
+        /// Returns everything that waits for a place, next first.
+        queue, set_queue: Vec<Waiting>;
+        /// Returns the GPUs of the box.
+        inventory, set_inventory: Inventory;
+        /// Returns what the GPUs did when they were last looked at.
+        readings, set_readings: Vec<GpuReading>;
+        /// Returns the machine types.
+        catalogue, set_catalogue: Catalogue;
+        /// Returns how busy the machine was when it was last looked at.
+        host, set_host: Option<Load>;
+        /// Returns how much room the disk has.
+        disk, set_disk: DiskRoom;
+    }
+
+    /// Returns how far the preparation of a workload is, while it is under way.
+    pub fn progress(&self, id: &JobId) -> Option<Progress> {
+        self.progress.read().expect(HELD).get(id).cloned()
+    }
+
+    /// Returns why a workload waits for a place, if it does.
+    pub fn waiting(&self, id: &JobId) -> Option<Waiting> {
+        // A thousand waiting are looked through in microseconds; a map would be made at every pass.
+        self.queue.get().iter().find(|waiting| waiting.id == *id).cloned()
+    }
+
+    /// Says how far a workload's preparation is; `None` when it is over.
+    pub fn set_progress(&self, id: &JobId, progress: Option<Progress>) {
+        let mut all = self.progress.write().expect(HELD);
+        match progress {
+            Some(progress) => all.insert(id.clone(), progress),
+            None => all.remove(id),
+        };
+    }
+
+    /// Returns the last run of every loop, by name.
+    pub fn loops(&self) -> BTreeMap<&'static str, LoopReport> {
+        self.loops.read().expect(HELD).clone()
+    }
+
+    /// Notes a run of a loop.
+    pub fn report(&self, name: &'static str, report: LoopReport) {
+        self.loops.write().expect(HELD).insert(name, report);
+    }
+}

@@ -1,0 +1,22 @@
+//! What things are: ids, states, quantities, plans. No input or output, no async, no SQL, no HTTP.
+
+pub mod board;
+pub mod caller;
+pub mod chart;
+pub mod event;
+pub mod gpu;
+pub mod id;
+pub mod idempotency;
+pub mod image_ref;
+pub mod job;
+pub mod key;
+pub mod machine_type;
+pub mod output;
+pub mod project;
+pub mod secret;
+pub mod series;
+pub mod time;
+pub mod user;
+pub mod user_path;
+pub mod workload;
+pub mod workspace;
