@@ -4,3 +4,4 @@
 //! imports to those arrows.
 
 pub mod domain;
+pub mod scheduler;
