@@ -5,3 +5,5 @@
 
 pub mod domain;
 pub mod scheduler;
+pub mod fault;
+pub mod store;

@@ -1,0 +1,167 @@
+//! Numbers over time: the points of charts and the samples of system metrics.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{StoreError, Tx};
+use crate::domain::series::{SeriesName, SeriesSummary};
+
+/// What a series belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeriesKind {
+    /// Points that a run printed. A point's key is the number of its line.
+    Chart,
+    /// Samples that the box took. A sample's key is its second since 1970.
+    System,
+}
+
+impl SeriesKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Chart => "chart",
+            Self::System => "system",
+        }
+    }
+}
+
+/// Adds points to a series, making it if need be. A point whose key is there already stays as it is.
+pub fn append(
+    tx: &Tx<'_>,
+    seq: i64,
+    attempt: u32,
+    kind: SeriesKind,
+    name: &SeriesName,
+    points: &[(i64, f64, f64)],
+) -> Result<(), StoreError> {
+    let Some(series) = series(tx, seq, attempt, kind, name)? else {
+        // The workload was deleted while its last points were under way.
+        if !tx.prepare_cached("SELECT 1 FROM workloads WHERE seq = ?1")?.exists([seq])? {
+            return Ok(());
+        }
+        tx.prepare_cached("INSERT INTO series (seq, attempt, kind, name, gpu) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![seq, attempt, kind.as_str(), name.name, name.gpu])?;
+        return insert(tx, tx.last_insert_rowid(), points);
+    };
+    insert(tx, series, points)
+}
+
+fn insert(tx: &Tx<'_>, series: i64, points: &[(i64, f64, f64)]) -> Result<(), StoreError> {
+    let mut insert = tx.prepare_cached("INSERT OR IGNORE INTO points (series, key, x, y) VALUES (?1, ?2, ?3, ?4)")?;
+    for (key, x, y) in points {
+        insert.execute(params![series, key, x, y])?;
+    }
+    Ok(())
+}
+
+fn series(
+    connection: &Connection,
+    seq: i64,
+    attempt: u32,
+    kind: SeriesKind,
+    name: &SeriesName,
+) -> Result<Option<i64>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT id FROM series WHERE seq = ?1 AND attempt = ?2 AND kind = ?3 AND name = ?4 AND gpu = ?5",
+    )?;
+    Ok(query.query_row(params![seq, attempt, kind.as_str(), name.name, name.gpu], |row| row.get(0)).optional()?)
+}
+
+/// Counts the charts of an attempt.
+pub fn count_series(connection: &Connection, seq: i64, attempt: u32, kind: SeriesKind) -> Result<u32, StoreError> {
+    let mut query =
+        connection.prepare_cached("SELECT count(*) FROM series WHERE seq = ?1 AND attempt = ?2 AND kind = ?3")?;
+    Ok(query.query_row(params![seq, attempt, kind.as_str()], |row| row.get(0))?)
+}
+
+/// Lists the series of an attempt, by name.
+pub fn list(
+    connection: &Connection,
+    seq: i64,
+    attempt: u32,
+    kind: SeriesKind,
+) -> Result<Vec<SeriesSummary>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT s.name, s.gpu, (SELECT count(*) FROM points p WHERE p.series = s.id), l.x, l.y, l.key
+         FROM series s LEFT JOIN points l ON l.series = s.id
+             AND l.key = (SELECT max(p.key) FROM points p WHERE p.series = s.id)
+         WHERE s.seq = ?1 AND s.attempt = ?2 AND s.kind = ?3 ORDER BY s.name, s.gpu",
+    )?;
+    let rows = query.query_map(params![seq, attempt, kind.as_str()], |row| {
+        let x: Option<f64> = row.get(3)?;
+        let y: Option<f64> = row.get(4)?;
+        Ok(SeriesSummary {
+            name: SeriesName { name: row.get(0)?, gpu: row.get(1)? },
+            points: row.get(2)?,
+            last: x.zip(y),
+            last_key: row.get(5)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The most points that one read returns: what fits in memory for several readers at once.
+pub const MOST_READ: u32 = 1_000_000;
+
+/// Returns the points of a series in order of their keys, between two keys, both included; the first
+/// [`MOST_READ`] of them.
+pub fn points(
+    connection: &Connection,
+    seq: i64,
+    attempt: u32,
+    kind: SeriesKind,
+    name: &SeriesName,
+    keys: (i64, i64),
+) -> Result<Option<Vec<(f64, f64)>>, StoreError> {
+    let Some(series) = series(connection, seq, attempt, kind, name)? else { return Ok(None) };
+    let mut query = connection
+        .prepare_cached("SELECT x, y FROM points WHERE series = ?1 AND key BETWEEN ?2 AND ?3 ORDER BY key LIMIT ?4")?;
+    let rows = query.query_map(params![series, keys.0, keys.1, MOST_READ], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(Some(rows.collect::<Result<_, _>>()?))
+}
+
+/// Replaces the system samples of all runs that are older than second `before` by their averages over
+/// `bucket` seconds, working through `limit` series from number `from` on. Returns the number to go on
+/// from, or `None` at the end. Done again, it changes nothing.
+pub fn thin(tx: &Tx<'_>, from: i64, before: i64, bucket: u32, limit: u32) -> Result<Option<i64>, StoreError> {
+    let ids: Vec<i64> = tx
+        .prepare_cached("SELECT id FROM series WHERE kind = 'system' AND id >= ?1 ORDER BY id LIMIT ?2")?
+        .query_map(params![from, limit], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for id in &ids {
+        let averages: Vec<(i64, f64)> = tx
+            .prepare_cached(
+                "SELECT key / ?3 * ?3, avg(y) FROM points WHERE series = ?1 AND key < ?2 / ?3 * ?3
+                 GROUP BY key / ?3 HAVING count(*) > 1",
+            )?
+            .query_map(params![id, before, bucket], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        for (key, average) in averages {
+            tx.prepare_cached("DELETE FROM points WHERE series = ?1 AND key >= ?2 AND key < ?2 + ?3")?
+                .execute(params![id, key, bucket])?;
+            insert(tx, *id, &[(key, key as f64, average)])?;
+        }
+    }
+    Ok(ids.last().filter(|_| ids.len() == limit as usize).map(|last| last + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_read_returns_so_many_points_and_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut connection = Connection::open(dir.path().join("one.db")).unwrap();
+        super::super::migrate::migrate(&mut connection, dir.path()).unwrap();
+        connection
+            .execute_batch(
+                "PRAGMA foreign_keys = OFF;
+                 INSERT INTO series VALUES (1, 1, 1, 'chart', 'loss', '');
+                 INSERT INTO points WITH RECURSIVE n (key) AS
+                     (SELECT 0 UNION ALL SELECT key + 1 FROM n WHERE key < 1000000) SELECT 1, key, key, 0 FROM n;",
+            )
+            .unwrap();
+        let name = SeriesName { name: "loss".to_owned(), gpu: String::new() };
+        let read = points(&connection, 1, 1, SeriesKind::Chart, &name, (0, i64::MAX)).unwrap().unwrap();
+        assert_eq!((read.len(), read.last()), (MOST_READ as usize, Some(&(999_999.0, 0.0))));
+    }
+}

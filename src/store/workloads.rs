@@ -1,0 +1,332 @@
+//! Whatever runs in a container. Services write what is wanted; the workload loop writes the rest.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{StoreError, Tx, events, gpu_holdings, row::Json};
+use crate::domain::{
+    gpu::GpuUuid,
+    id::{JobId, ProjectId, TeamId, UploadId, UserId},
+    time::Timestamp,
+    workload::{Ending, Event, Needs, Retries, Spec, State, Wanted, Workload},
+};
+
+/// The columns that [`read`] reads, from `workloads w` and the row of its latest attempt.
+pub(super) const COLUMNS: &str = "w.seq, w.id, w.team_id, w.user_id, w.project_id, w.name,
+    w.cpu_millis, w.memory_bytes, w.gpus, w.gpu_share, w.gpu_model, w.mig_profile, w.priority,
+    w.time_limit_seconds, w.retry_limit, w.retry_backoff_seconds, w.created_at, w.wanted, w.stop_asked_at,
+    w.state, w.attempt, w.not_before, w.image_id, w.reason, w.message, w.exit_code, w.ports,
+    w.setup_started_at, w.setup_finished_at, w.started_at, w.finished_at, w.teardown_started_at,
+    w.teardown_finished_at,
+    (SELECT a.gpus FROM attempts a WHERE a.seq = w.seq AND a.attempt = w.attempt)";
+
+/// How many columns [`read`] takes.
+pub(super) const WIDTH: usize = 34;
+
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Workload> {
+    Ok(Workload {
+        seq: row.get(0)?,
+        id: row.get(1)?,
+        team: row.get(2)?,
+        user: row.get(3)?,
+        project: row.get(4)?,
+        name: row.get(5)?,
+        needs: Needs {
+            cpu_millis: row.get(6)?,
+            memory_bytes: row.get(7)?,
+            gpus: row.get(8)?,
+            gpu_share: row.get(9)?,
+            gpu_model: row.get(10)?,
+            mig_profile: row.get(11)?,
+        },
+        priority: row.get(12)?,
+        time_limit: row.get::<_, Option<u64>>(13)?.map(Duration::from_secs),
+        retries: Retries { limit: row.get(14)?, backoff: Duration::from_secs(row.get(15)?) },
+        created_at: row.get(16)?,
+        wanted: row.get(17)?,
+        stop_asked_at: row.get(18)?,
+        state: row.get(19)?,
+        attempt: row.get(20)?,
+        not_before: row.get(21)?,
+        image_id: row.get(22)?,
+        reason: row.get(23)?,
+        message: row.get(24)?,
+        exit_code: row.get(25)?,
+        ports: row.get::<_, Option<Json<BTreeMap<u16, u16>>>>(26)?.map(|json| json.0).unwrap_or_default(),
+        setup_started_at: row.get(27)?,
+        setup_finished_at: row.get(28)?,
+        started_at: row.get(29)?,
+        finished_at: row.get(30)?,
+        teardown_started_at: row.get(31)?,
+        teardown_finished_at: row.get(32)?,
+        gpus: row.get::<_, Option<Json<Vec<GpuUuid>>>>(33)?.map(|json| json.0).unwrap_or_default(),
+    })
+}
+
+/// What a service writes to have something run.
+#[derive(Debug, Clone)]
+pub struct NewWorkload {
+    pub id: JobId,
+    pub team: TeamId,
+    pub user: UserId,
+    pub project: ProjectId,
+    pub name: String,
+    pub spec: Spec,
+    pub needs: Needs,
+    pub priority: i32,
+    pub time_limit: Option<Duration>,
+    pub retries: Retries,
+    pub upload: Option<UploadId>,
+}
+
+/// Adds a workload that is to run and returns its place in the order of acceptance.
+pub fn insert(tx: &Tx<'_>, new: &NewWorkload, now: Timestamp) -> Result<i64, StoreError> {
+    tx.prepare_cached(
+        "INSERT INTO workloads (id, kind, team_id, user_id, project_id, name, spec, cpu_millis, memory_bytes, gpus,
+             gpu_share, gpu_model, mig_profile, priority, time_limit_seconds, retry_limit, retry_backoff_seconds,
+             upload_id, created_at, wanted, state)
+         VALUES (?1, 'job', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, 'run',
+             'pending')",
+    )?
+    .execute(params![
+        new.id,
+        new.team,
+        new.user,
+        new.project,
+        new.name,
+        Json(&new.spec),
+        new.needs.cpu_millis,
+        new.needs.memory_bytes,
+        new.needs.gpus,
+        new.needs.gpu_share,
+        new.needs.gpu_model,
+        new.needs.mig_profile,
+        new.priority,
+        new.time_limit.map(|limit| limit.as_secs()),
+        new.retries.limit,
+        new.retries.backoff.as_secs(),
+        new.upload,
+        now,
+    ])?;
+    let seq = tx.last_insert_rowid();
+    tx.touch_workloads();
+    Ok(seq)
+}
+
+/// Finds a workload.
+pub fn get(connection: &Connection, id: &JobId) -> Result<Option<Workload>, StoreError> {
+    let mut query = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM workloads w WHERE w.id = ?1"))?;
+    Ok(query.query_row([id], read).optional()?)
+}
+
+/// Returns everything that is not over and tidied, in order of acceptance.
+pub fn alive(connection: &Connection) -> Result<Vec<Workload>, StoreError> {
+    let mut query = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM workloads w INDEXED BY workloads_alive WHERE w.teardown_finished_at IS NULL ORDER BY w.seq"
+    ))?;
+    let rows = query.query_map([], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Returns everything that holds cores, memory and GPUs.
+pub fn holding(connection: &Connection) -> Result<Vec<Workload>, StoreError> {
+    let mut query = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM workloads w INDEXED BY workloads_alive
+         WHERE w.teardown_finished_at IS NULL AND w.state IN ('provisioned', 'running') ORDER BY w.seq"
+    ))?;
+    let rows = query.query_map([], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Returns how many workloads of a team wait, up to `limit`.
+pub fn waiting(connection: &Connection, team: &TeamId, limit: u32) -> Result<u32, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT count(*) FROM (SELECT 1 FROM workloads WHERE team_id = ?1 AND kind = 'job' AND state = 'pending' LIMIT ?2)",
+    )?;
+    Ok(query.query_row(params![team, limit], |row| row.get(0))?)
+}
+
+/// Returns what workload `seq` is to run.
+pub fn spec(connection: &Connection, seq: i64) -> Result<Spec, StoreError> {
+    let mut query = connection.prepare_cached("SELECT spec FROM workloads WHERE seq = ?1")?;
+    Ok(query.query_row([seq], |row| row.get::<_, Json<Spec>>(0))?.0)
+}
+
+/// Asks for a workload to end.
+pub fn ask_to_stop(tx: &Tx<'_>, seq: i64, now: Timestamp) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "UPDATE workloads SET wanted = 'stop', stop_asked_at = coalesce(stop_asked_at, ?2) WHERE seq = ?1",
+    )?
+    .execute(params![seq, now])?;
+    tx.touch_workloads();
+    Ok(())
+}
+
+/// Notes that preparing has begun, the first time alone.
+pub fn setup_started(tx: &Tx<'_>, seq: i64, now: Timestamp) -> Result<(), StoreError> {
+    tx.prepare_cached("UPDATE workloads SET setup_started_at = coalesce(setup_started_at, ?2) WHERE seq = ?1")?
+        .execute(params![seq, now])?;
+    Ok(())
+}
+
+/// Notes that everything is ready to run: from here on it waits for its place alone.
+pub fn prepared(tx: &Tx<'_>, workload: &Workload, image_id: &str, now: Timestamp) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "UPDATE workloads SET image_id = ?2, setup_started_at = coalesce(setup_started_at, ?3), setup_finished_at = ?3
+         WHERE seq = ?1 AND state = 'pending'",
+    )?
+    .execute(params![workload.seq, image_id, now])?;
+    tx.touch_workloads();
+    Ok(())
+}
+
+/// Gives a workload its place: state, attempt and ledger in one transaction.
+pub fn place(tx: &Tx<'_>, workload: &Workload, gpus: &[GpuUuid], now: Timestamp) -> Result<(), StoreError> {
+    let attempt = workload.attempt + 1;
+    step(tx, workload, Event::Placed, now)?;
+    tx.prepare_cached(
+        "UPDATE workloads SET attempt = ?2, not_before = NULL, reason = NULL, message = NULL, exit_code = NULL,
+             started_at = NULL, finished_at = NULL, ports = NULL WHERE seq = ?1",
+    )?
+    .execute(params![workload.seq, attempt])?;
+    tx.prepare_cached("INSERT INTO attempts (seq, attempt, placed_at, gpus) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![workload.seq, attempt, now, Json(gpus)])?;
+    gpu_holdings::take(tx, workload.seq, gpus, workload.needs.gpu_share)
+}
+
+/// Gives up a place before anything ran in it; the workload is prepared anew and waits again.
+pub fn unplace(tx: &Tx<'_>, workload: &Workload, message: &str, now: Timestamp) -> Result<(), StoreError> {
+    step(tx, workload, Event::Unplaced, now)?;
+    tx.prepare_cached(
+        "UPDATE workloads SET attempt = attempt - 1, image_id = NULL, message = ?2, not_before = ?3 WHERE seq = ?1",
+    )?
+    // A pause, so that an image which vanishes again and again is not chased without rest.
+    .execute(params![workload.seq, message, now.plus(Duration::from_secs(6))])?;
+    tx.prepare_cached("DELETE FROM attempts WHERE seq = ?1 AND attempt = ?2")?
+        .execute(params![workload.seq, workload.attempt])?;
+    gpu_holdings::release(tx, workload.seq)?;
+    tx.touch_workloads();
+    Ok(())
+}
+
+/// Notes that the container runs.
+pub fn started(
+    tx: &Tx<'_>,
+    workload: &Workload,
+    ports: &BTreeMap<u16, u16>,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    step(tx, workload, Event::Started, now)?;
+    tx.prepare_cached("UPDATE workloads SET started_at = ?2, ports = ?3 WHERE seq = ?1")?.execute(params![
+        workload.seq,
+        at,
+        Json(ports)
+    ])?;
+    tx.prepare_cached("UPDATE attempts SET started_at = ?3 WHERE seq = ?1 AND attempt = ?2")?.execute(params![
+        workload.seq,
+        workload.attempt,
+        at
+    ])?;
+    Ok(())
+}
+
+/// Records how the present attempt ended, gives back what it held, and either ends the workload or
+/// has it tried again from `again`.
+pub fn ended(
+    tx: &Tx<'_>,
+    workload: &Workload,
+    ending: &Ending,
+    again: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "UPDATE attempts SET started_at = ?3, finished_at = ?4, reason = ?5, message = ?6, exit_code = ?7
+         WHERE seq = ?1 AND attempt = ?2",
+    )?
+    .execute(params![
+        workload.seq,
+        workload.attempt,
+        ending.started_at,
+        ending.finished_at,
+        ending.reason,
+        ending.message,
+        ending.exit_code,
+    ])?;
+    gpu_holdings::release(tx, workload.seq)?;
+    // A workload that never had a container has nothing to tear down.
+    let tidy = again.is_none() && workload.attempt == 0;
+    step(tx, workload, if again.is_some() { Event::Retried } else { ending.event }, now)?;
+    tx.prepare_cached(
+        "UPDATE workloads SET reason = ?2, message = ?3, exit_code = ?4, started_at = ?5, finished_at = ?6,
+             not_before = ?7, teardown_started_at = iif(?7 IS NULL, ?8, NULL),
+             teardown_finished_at = iif(?9, ?8, NULL),
+             image_id = iif(?7 IS NULL, image_id, NULL)
+         WHERE seq = ?1",
+    )?
+    .execute(params![
+        workload.seq,
+        ending.reason,
+        ending.message,
+        ending.exit_code,
+        ending.started_at,
+        ending.finished_at,
+        again,
+        now,
+        tidy,
+    ])?;
+    tx.touch_workloads();
+    Ok(())
+}
+
+/// Notes that nothing of a workload that is over is left on the engine.
+pub fn torn_down(tx: &Tx<'_>, workload: &Workload, now: Timestamp) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "UPDATE workloads SET teardown_finished_at = ?2 WHERE seq = ?1 AND teardown_finished_at IS NULL",
+    )?
+    .execute(params![workload.seq, now])?;
+    tell(tx, workload, workload.state, now)
+}
+
+/// Removes a workload with everything that belongs to it. Its container must be gone.
+pub fn delete(tx: &Tx<'_>, workload: &Workload, now: Timestamp) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM workloads WHERE seq = ?1", [workload.seq])?;
+    events::append(tx, &workload.team, "job", workload.id.as_str(), "deleted", serde_json::json!({}), now)
+}
+
+/// Moves a workload along its one state machine.
+///
+/// # Errors
+/// [`StoreError::Stale`] when it is no longer in the state that the caller saw, or cannot take the event.
+fn step(tx: &Tx<'_>, workload: &Workload, event: Event, now: Timestamp) -> Result<(), StoreError> {
+    let stale = || StoreError::Stale { kind: "workload", id: workload.id.to_string() };
+    let next = workload.state.on(event).map_err(|_| stale())?;
+    let changed = tx
+        .prepare_cached("UPDATE workloads SET state = ?3 WHERE seq = ?1 AND state = ?2 AND attempt = ?4")?
+        .execute(params![workload.seq, workload.state, next, workload.attempt])?;
+    if changed != 1 {
+        return Err(stale());
+    }
+    tell(tx, workload, next, now)
+}
+
+fn tell(tx: &Tx<'_>, workload: &Workload, state: State, now: Timestamp) -> Result<(), StoreError> {
+    let data = serde_json::json!({ "state": state });
+    events::append(tx, &workload.team, "job", workload.id.as_str(), "state", data, now)
+}
+
+/// Counts what is pending, what holds resources and what is over, for one team.
+pub fn counts(connection: &Connection, team: &TeamId) -> Result<BTreeMap<State, u64>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT state, count(*) FROM workloads INDEXED BY workloads_by_state WHERE team_id = ?1 AND kind = 'job' GROUP BY state",
+    )?;
+    let rows = query.query_map([team], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Says what is wanted of a workload now; the loop asks again before it acts on an old answer.
+pub fn wanted(connection: &Connection, seq: i64) -> Result<Option<Wanted>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT wanted FROM workloads WHERE seq = ?1")?;
+    Ok(query.query_row([seq], |row| row.get(0)).optional()?)
+}
