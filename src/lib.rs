@@ -7,3 +7,4 @@ pub mod domain;
 pub mod scheduler;
 pub mod fault;
 pub mod store;
+pub mod executor;

@@ -1,0 +1,94 @@
+//! What happens to this box's containers, as the engine tells it.
+
+use std::collections::HashMap;
+
+use bollard::models::EventMessage;
+use bytes::BytesMut;
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+
+use super::{Docker, DockerSettings, seal, stream::EngineStream};
+use crate::executor::{EngineError, EngineEvent};
+
+/// What is worth a look. `exec` and health events come by the thousand and say nothing of a run.
+const ACTIONS: [&str; 8] = ["create", "start", "die", "oom", "stop", "destroy", "pause", "unpause"];
+/// The longest event; labels and all it is far below.
+const LONGEST: usize = 1 << 20;
+
+impl Docker {
+    pub(super) async fn watch_events(
+        &self,
+    ) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError> {
+        // The engine answers a moment before it has subscribed. Asking for everything since a time
+        // before the question closes that gap, at the price of repeating up to a second's events.
+        let since = self.connection.engine_second().await?;
+        let label = format!("{}={}", seal::BOX, self.settings.box_id);
+        let filters = serde_json::json!({"type": ["container"], "label": [label], "event": ACTIONS});
+        let path = format!("/events?since={since}&filters={}", escaped(&filters.to_string()));
+        let body = self.connection.open(&path).await?;
+        let reader = Reader { body, held: BytesMut::new(), settings: self.settings.clone() };
+        Ok(stream::try_unfold(
+            reader,
+            |mut reader| async move { Ok(reader.next().await?.map(|event| (event, reader))) },
+        )
+        .boxed())
+    }
+}
+
+struct Reader {
+    body: EngineStream,
+    held: BytesMut,
+    settings: DockerSettings,
+}
+
+impl Reader {
+    /// Waits for the next event; there is always one more until the engine goes away.
+    async fn next(&mut self) -> Result<Option<EngineEvent>, EngineError> {
+        loop {
+            while let Some(end) = self.held.iter().position(|byte| *byte == b'\n') {
+                let line = self.held.split_to(end + 1);
+                if let Some(event) = read(&self.settings, &line) {
+                    return Ok(Some(event));
+                }
+            }
+            match self.body.piece().await? {
+                Some(piece) => self.held.extend_from_slice(&piece),
+                None => return Err(EngineError::Unreachable("the engine ended its events".into())),
+            }
+            if self.held.len() > LONGEST {
+                return Err(EngineError::Refused("the engine sent an event without an end".into()));
+            }
+        }
+    }
+}
+
+/// Reads one line; `None` when it is not about a container of ours.
+fn read(settings: &DockerSettings, line: &[u8]) -> Option<EngineEvent> {
+    let event: EventMessage = serde_json::from_slice(line).ok()?;
+    let actor = event.actor?;
+    // The container's labels, and beside them its name, image and exit code.
+    let attributes: HashMap<String, String> = actor.attributes?;
+    let name = attributes.get("name")?;
+    seal::open(&settings.mac_key, &settings.box_id, name, &attributes)?;
+    Some(EngineEvent {
+        container_id: actor.id?,
+        container_name: name.clone(),
+        action: event.action?,
+        exit_code: attributes.get("exitCode").and_then(|code| code.parse().ok()),
+    })
+}
+
+/// Writes `text` so that it can stand in a query.
+fn escaped(text: &str) -> String {
+    use std::fmt::Write;
+    text.bytes().fold(String::with_capacity(text.len() * 2), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}

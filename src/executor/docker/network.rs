@@ -1,0 +1,82 @@
+//! The network that containers are on: a bridge of the box's own, where they do not reach each other.
+
+use std::{collections::HashMap, sync::atomic::Ordering};
+
+use bollard::{models::NetworkCreateRequest, query_parameters::ListNetworksOptionsBuilder};
+
+use super::{Docker, seal};
+use crate::{executor::EngineError, fault};
+
+impl Docker {
+    /// Makes the network unless it is known to be there.
+    pub(super) async fn ensure_network(&self) -> Result<(), EngineError> {
+        // The engine's own three are always there.
+        if matches!(self.settings.network.as_str(), "bridge" | "host" | "none") {
+            return Ok(());
+        }
+        if self.network_ready.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        // An engine before API 1.44 makes as many networks of one name as it is asked for, so our
+        // own calls ask one after another.
+        let _one_at_a_time = self.network_making.lock().await;
+        if self.network_ready.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if self.networks().await?.is_empty() {
+            self.make_network().await?;
+        }
+        // Another process may have made one at the same time. Everybody keeps the oldest.
+        for later in self.networks().await?.into_iter().skip(1) {
+            let quick = self.settings.timeouts.quick;
+            // One that is in use cannot be removed, and whoever uses it will leave.
+            let _ = self.connection.call(quick, |api| api.remove_network(&later)).await;
+        }
+        self.network_ready.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Looks again whether the network is there when `error` says that something is wrong with it;
+    /// tells whether what failed is worth another try.
+    pub(super) async fn mends_network(&self, error: &EngineError) -> Result<bool, EngineError> {
+        let (EngineError::NotFound(why) | EngineError::Refused(why)) = error else { return Ok(false) };
+        if !why.contains(&format!("network {}", self.settings.network)) {
+            return Ok(false);
+        }
+        self.network_ready.store(false, Ordering::Relaxed);
+        self.ensure_network().await?;
+        Ok(true)
+    }
+
+    /// Returns the ids of the networks of our name, the oldest first.
+    async fn networks(&self) -> Result<Vec<String>, EngineError> {
+        let filters = HashMap::from([("name", vec![self.settings.network.as_str()])]);
+        let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
+        let found = self.connection.call(self.settings.timeouts.quick, |api| api.list_networks(Some(options))).await?;
+        let mut named: Vec<_> = found
+            .into_iter()
+            // The engine's filter is content with a part of the name.
+            .filter(|network| network.name.as_deref() == Some(&self.settings.network))
+            .filter_map(|network| Some((network.created, network.id?)))
+            .collect();
+        named.sort();
+        Ok(named.into_iter().map(|(_, id)| id).collect())
+    }
+
+    async fn make_network(&self) -> Result<(), EngineError> {
+        let request = NetworkCreateRequest {
+            name: self.settings.network.clone(),
+            driver: Some("bridge".into()),
+            options: Some(HashMap::from([("com.docker.network.bridge.enable_icc".into(), "false".into())])),
+            labels: Some(HashMap::from([(seal::BOX.into(), self.settings.box_id.clone())])),
+            ..NetworkCreateRequest::default()
+        };
+        fault::point("engine.network.before");
+        let made = self.connection.call(self.settings.timeouts.launch, |api| api.create_network(request)).await;
+        fault::point("engine.network.after");
+        match made {
+            Ok(_) | Err(EngineError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
