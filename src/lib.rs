@@ -8,3 +8,5 @@ pub mod scheduler;
 pub mod fault;
 pub mod store;
 pub mod executor;
+pub mod gpu;
+pub mod host;
