@@ -10,3 +10,4 @@ pub mod store;
 pub mod executor;
 pub mod gpu;
 pub mod host;
+pub mod storage;

@@ -1,0 +1,18 @@
+//! Bulk bytes on disk: logs, workspaces, artifacts, uploads.
+//!
+//! Everything here is plain, blocking file code that knows no database, no engine and no HTTP; async
+//! callers run it where blocking is allowed. What a stranger made, be it an archive, a repository or
+//! whatever a container left, is reached only through [`beneath`]. A thing that is being made has a
+//! name of its own until it is whole.
+
+pub mod archive;
+pub mod artifact;
+pub mod beneath;
+pub mod bundle;
+pub mod disk;
+pub mod git;
+pub mod layout;
+pub mod log;
+mod remove;
+pub mod upload;
+pub mod workspace;
