@@ -11,3 +11,4 @@ pub mod executor;
 pub mod gpu;
 pub mod host;
 pub mod storage;
+pub mod auth;
