@@ -12,3 +12,5 @@ pub mod gpu;
 pub mod host;
 pub mod storage;
 pub mod auth;
+pub mod config;
+pub mod telemetry;

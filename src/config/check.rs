@@ -1,0 +1,130 @@
+//! What the types of the settings cannot say: which values make sense, and which are allowed but
+//! worth a word.
+
+use super::Config;
+
+/// A value that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flaw {
+    /// `section.key`.
+    pub key: &'static str,
+    pub message: String,
+}
+
+/// Something that is allowed and should be known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning(pub String);
+
+/// Checks every value that could be wrong on any box. Machine types are checked against the hardware,
+/// by [`crate::domain::machine_type::Catalogue`].
+///
+/// # Errors
+/// The first [`Flaw`].
+pub fn check(config: &Config) -> Result<Vec<Warning>, Flaw> {
+    let limits = &config.limits;
+    positive("limits.body", limits.body.0)?;
+    positive("limits.upload", limits.upload.0)?;
+    positive("limits.upload_unpacked", limits.upload_unpacked.0)?;
+    positive("limits.upload_files", limits.upload_files)?;
+    positive("limits.job_log", limits.job_log.0)?;
+    positive("limits.jobs_waiting_per_team", limits.jobs_waiting_per_team)?;
+    positive("limits.job_time", limits.job_time.0.as_secs())?;
+    positive("limits.connections", limits.connections.into())?;
+
+    let engine = &config.engine;
+    positive("engine.prepare_parallel", engine.prepare_parallel.into())?;
+    positive("engine.start_parallel", engine.start_parallel.into())?;
+    positive("engine.pids", engine.pids.into())?;
+    demand((1..=100).contains(&engine.shared_memory_percent), "engine.shared_memory_percent", "must be from 1 to 100")?;
+    demand(engine.log_buffer.0 >= 1 << 20, "engine.log_buffer", "must be at least 1MiB")?;
+    demand(is_name(&engine.network), "engine.network", "must be letters, digits, “.”, “_” and “-”")?;
+    demand(config.gpu.poll_interval.0.as_millis() >= 100, "gpu.poll_interval", "must be at least 100ms")?;
+
+    let percents = 1..=100;
+    demand(percents.contains(&config.disk.warn_percent), "disk.warn_percent", "must be from 1 to 100")?;
+    demand(percents.contains(&config.disk.refuse_percent), "disk.refuse_percent", "must be from 1 to 100")?;
+    demand(
+        config.disk.warn_percent <= config.disk.refuse_percent,
+        "disk.warn_percent",
+        "must not be above disk.refuse_percent",
+    )?;
+
+    demand(!config.data.dir.as_os_str().is_empty(), "data.dir", "must name a directory")?;
+    for host in &config.server.hosts {
+        demand(
+            is_name(host),
+            "server.hosts",
+            format!("“{host}” is not a host name: leave out the scheme, the port and the path"),
+        )?;
+    }
+    Ok(warnings(config))
+}
+
+fn warnings(config: &Config) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let listen = config.server.listen;
+    if !listen.ip().is_loopback() {
+        warnings.push(Warning(format!(
+            "listening on {listen}: keys cross the network in the clear unless a proxy with TLS is in front"
+        )));
+    }
+    if !config.engine.publish_address.is_loopback() {
+        warnings.push(Warning(format!(
+            "published ports of jobs are reachable on {} by anybody who can reach this box",
+            config.engine.publish_address
+        )));
+    }
+    warnings
+}
+
+fn positive(key: &'static str, value: u64) -> Result<(), Flaw> {
+    demand(value > 0, key, "must be more than 0")
+}
+
+fn demand(holds: bool, key: &'static str, message: impl Into<String>) -> Result<(), Flaw> {
+    if holds { Ok(()) } else { Err(Flaw { key, message: message.into() }) }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 253
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ByteSize;
+
+    #[test]
+    fn the_built_in_values_pass_without_a_word() {
+        assert_eq!(check(&Config::default()), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_named() {
+        type Change = fn(&mut Config);
+        let cases: [(&str, Change); 7] = [
+            ("limits.body", |config| config.limits.body = ByteSize(0)),
+            ("engine.pids", |config| config.engine.pids = 0),
+            ("engine.network", |config| config.engine.network = "a b".into()),
+            ("disk.warn_percent", |config| config.disk.warn_percent = 99),
+            ("disk.refuse_percent", |config| config.disk.refuse_percent = 101),
+            ("server.hosts", |config| config.server.hosts = vec!["https://x".into()]),
+            ("gpu.poll_interval", |config| config.gpu.poll_interval.0 = std::time::Duration::ZERO),
+        ];
+        for (key, change) in cases {
+            let mut config = Config::default();
+            change(&mut config);
+            assert_eq!(check(&config).unwrap_err().key, key);
+        }
+    }
+
+    #[test]
+    fn listening_to_the_network_is_allowed_with_a_warning() {
+        let mut config = Config::default();
+        config.server.listen = "0.0.0.0:7070".parse().unwrap();
+        assert_eq!(check(&config).unwrap().len(), 1);
+    }
+}
