@@ -12,5 +12,6 @@ pub mod gpu;
 pub mod host;
 pub mod storage;
 pub mod auth;
+pub mod service;
 pub mod config;
 pub mod telemetry;

@@ -1,0 +1,597 @@
+//! A job as somebody asked for it, and the rules that make it one that can run. Pure: what needs the
+//! store (projects, secrets, uploads) is checked by [`super::jobs`].
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::Invalid;
+use crate::domain::{
+    id::{JobId, UploadId},
+    image_ref::ImageRef,
+    machine_type::{Catalogue, MachineType},
+    user_path::UserPath,
+    workload::{Build, Command, Credentials, Password, Port, Retries, Spec, Workspace, secret_name},
+    workspace::{GitRef, GitUrl},
+};
+
+/// What a user may say of a job. Everything is optional, so that a clone can say only what differs.
+#[derive(Debug, Clone, Default)]
+pub struct JobDraft {
+    pub name: Option<String>,
+    pub project: Option<String>,
+    pub image: Option<String>,
+    pub command: Option<Command>,
+    pub machine_type: Option<String>,
+    pub env: Option<BTreeMap<String, String>>,
+    pub working_directory: Option<String>,
+    pub workspace: Option<DraftWorkspace>,
+    pub registry_username: Option<String>,
+    pub registry_password: Option<DraftPassword>,
+    pub build: Option<String>,
+    pub ports: Option<Vec<Port>>,
+    pub shared_memory_bytes: Option<u64>,
+    pub user: Option<String>,
+    pub time_limit_seconds: Option<u64>,
+    pub retries: Option<Retries>,
+    pub tags: Option<Vec<String>>,
+    pub priority: Option<i32>,
+}
+
+/// Where a job's files come from, as somebody said it.
+#[derive(Debug, Clone)]
+pub enum DraftWorkspace {
+    Empty,
+    Upload(String),
+    Git { url: String, reference: Option<String>, username: Option<String>, password: Option<DraftPassword> },
+}
+
+/// A password as somebody said it, or as an earlier job keeps it.
+#[derive(Clone)]
+pub enum DraftPassword {
+    /// `secret:NAME`, or the password itself.
+    Given(String),
+    Kept(Password),
+}
+
+impl std::fmt::Debug for DraftPassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DraftPassword")
+    }
+}
+
+/// A draft that has passed every rule.
+#[derive(Debug, Clone)]
+pub struct CheckedJob {
+    pub name: String,
+    pub project: String,
+    pub spec: Spec,
+    pub machine_type: MachineType,
+    pub priority: i32,
+    pub time_limit: Option<Duration>,
+    pub retries: Retries,
+    pub tags: Vec<String>,
+    /// Names of secrets that it uses, each with the field that does.
+    pub secrets: Vec<(String, String)>,
+}
+
+/// Decides which GPUs a container sees where NVIDIA's runtime is in use, so it is ours alone.
+const RESERVED: &str = "NVIDIA_VISIBLE_DEVICES";
+const MAX_ENV: usize = 1000;
+const MAX_ENV_BYTES: usize = 128 * 1024;
+const MAX_COMMAND_BYTES: usize = 64 * 1024;
+const MAX_ARGUMENTS: usize = 4096;
+const MAX_PORTS: usize = 32;
+const MAX_TAGS: usize = 50;
+const MAX_RETRIES: u32 = 100;
+const LONGEST_BACKOFF: Duration = Duration::from_secs(24 * 3600);
+/// The project of a job that names none.
+pub const DEFAULT_PROJECT: &str = "default";
+
+impl JobDraft {
+    /// Lays `over` on top of this draft: what it says counts, the rest stays. A registry's password
+    /// stays with that registry.
+    #[must_use]
+    pub fn with(mut self, over: Self) -> Self {
+        if over.registry_password.is_none() && leaves_registry(self.image.as_deref(), over.image.as_deref()) {
+            (self.registry_username, self.registry_password) = (None, None);
+        }
+        Self {
+            name: over.name.or(self.name),
+            project: over.project.or(self.project),
+            image: over.image.or(self.image),
+            command: over.command.or(self.command),
+            machine_type: over.machine_type.or(self.machine_type),
+            env: over.env.or(self.env),
+            working_directory: over.working_directory.or(self.working_directory),
+            workspace: over.workspace.or(self.workspace),
+            registry_username: over.registry_username.or(self.registry_username),
+            registry_password: over.registry_password.or(self.registry_password),
+            build: over.build.or(self.build),
+            ports: over.ports.or(self.ports),
+            shared_memory_bytes: over.shared_memory_bytes.or(self.shared_memory_bytes),
+            user: over.user.or(self.user),
+            time_limit_seconds: over.time_limit_seconds.or(self.time_limit_seconds),
+            retries: over.retries.or(self.retries),
+            tags: over.tags.or(self.tags),
+            priority: over.priority.or(self.priority),
+        }
+    }
+
+    /// Makes a draft of an earlier job, with all that it was.
+    pub fn of(job: &crate::domain::job::Job, spec: &Spec) -> Self {
+        let workload = &job.workload;
+        let workspace = match spec.workspace.clone() {
+            Workspace::Empty => DraftWorkspace::Empty,
+            Workspace::Upload(id) => DraftWorkspace::Upload(id.to_string()),
+            Workspace::Git { url, reference, credentials } => {
+                let (username, password) = credentials.map(|c| (c.username, DraftPassword::Kept(c.password))).unzip();
+                DraftWorkspace::Git { url, reference, username, password }
+            }
+        };
+        let (registry_username, registry_password) =
+            spec.registry.clone().map(|c| (c.username, DraftPassword::Kept(c.password))).unzip();
+        Self {
+            name: Some(workload.name.clone()),
+            project: Some(workload.project.to_string()),
+            // A built image's name is the job's own, so the clone gets one of its own.
+            image: spec.build.is_none().then(|| spec.image.clone()),
+            command: Some(spec.command.clone()),
+            machine_type: Some(spec.machine_type.clone()),
+            env: Some(spec.env.clone()),
+            working_directory: spec.working_directory.clone(),
+            workspace: Some(workspace),
+            registry_username,
+            registry_password,
+            build: spec.build.clone().map(|build| build.dockerfile),
+            ports: Some(spec.ports.clone()),
+            shared_memory_bytes: spec.shared_memory_bytes,
+            user: spec.user.clone(),
+            time_limit_seconds: workload.time_limit.map(|limit| limit.as_secs()),
+            retries: Some(workload.retries),
+            tags: Some(job.tags.clone()),
+            priority: Some(workload.priority),
+        }
+    }
+
+    /// Holds the draft to every rule.
+    ///
+    /// `seal` hides a password that was given as text.
+    ///
+    /// # Errors
+    /// The first field that breaks a rule, with what to do.
+    pub fn check<E: From<Invalid>>(
+        self,
+        id: &JobId,
+        catalogue: &Catalogue,
+        longest_time_limit: Duration,
+        seal: impl Fn(&str) -> Result<String, E>,
+    ) -> Result<CheckedJob, E> {
+        let mut secrets = Vec::new();
+        let workspace = check_workspace(self.workspace, &mut secrets, &seal)?;
+        let build = self.build.map(|dockerfile| check_build(dockerfile, &workspace)).transpose()?;
+        let image = check_image(self.image, build.is_some(), id)?;
+        let registry = check_credentials(
+            self.registry_username,
+            self.registry_password,
+            ("registryUsername", "registryPassword"),
+            &mut secrets,
+            &seal,
+        )?;
+        let machine_type = check_machine_type(self.machine_type.as_deref(), catalogue)?;
+        let env = self.env.unwrap_or_default();
+        check_env(&env, &mut secrets)?;
+        let command = self.command.unwrap_or(Command::Image);
+        check_command(&command)?;
+        let ports = self.ports.unwrap_or_default();
+        check_ports(&ports)?;
+        if let Some(bytes) = self.shared_memory_bytes {
+            check_shared_memory(bytes, &machine_type)?;
+        }
+        if let Some(user) = &self.user {
+            check_user(user)?;
+        }
+        let name = match self.name {
+            Some(name) => check_text("name", name, 128)?,
+            None => default_name(&image),
+        };
+        Ok(CheckedJob {
+            name,
+            project: match self.project {
+                Some(project) => check_text("project", project, 128)?,
+                None => DEFAULT_PROJECT.to_owned(),
+            },
+            spec: Spec {
+                image,
+                registry,
+                command,
+                env,
+                working_directory: self.working_directory.map(check_directory).transpose()?,
+                workspace,
+                build,
+                ports,
+                shared_memory_bytes: self.shared_memory_bytes,
+                user: self.user,
+                machine_type: machine_type.name.clone(),
+            },
+            time_limit: self.time_limit_seconds.map(|secs| check_time_limit(secs, longest_time_limit)).transpose()?,
+            retries: check_retries(self.retries.unwrap_or_default())?,
+            tags: check_tags(self.tags.unwrap_or_default())?,
+            priority: check_priority(self.priority.unwrap_or(0))?,
+            machine_type,
+            secrets,
+        })
+    }
+}
+
+/// Says whether `to` is fetched from another registry than `from` was. What cannot be read, and what
+/// was built, is another.
+fn leaves_registry(from: Option<&str>, to: Option<&str>) -> bool {
+    let Some(to) = to else { return false };
+    let parse = |image: &str| image.parse::<ImageRef>().ok();
+    match (from.and_then(parse), parse(to)) {
+        (Some(from), Some(to)) => from.registry() != to.registry(),
+        _ => true,
+    }
+}
+
+/// Checks a text that people read: its length, and that nothing in it hides.
+pub(crate) fn check_text(field: &str, text: String, longest: usize) -> Result<String, Invalid> {
+    if text.trim().is_empty() {
+        return Err(Invalid::new(field, "empty", format!("{field} is empty: leave it out or say something")));
+    }
+    if text.chars().count() > longest {
+        let message = format!("{field} is longer than {longest} characters: shorten it");
+        return Err(Invalid::new(field, "too_long", message));
+    }
+    if text.chars().any(char::is_control) {
+        let message = format!("{field} has control characters in it: leave them out");
+        return Err(Invalid::new(field, "control_characters", message));
+    }
+    Ok(text)
+}
+
+fn check_image(image: Option<String>, built: bool, id: &JobId) -> Result<String, Invalid> {
+    match (image, built) {
+        (Some(_), true) => Err(Invalid::new(
+            "image",
+            "image_and_build",
+            "a job has an image or builds one: leave out image, or leave out build",
+        )),
+        (None, true) => Ok(format!("gradientd/build:{id}")),
+        (None, false) => {
+            Err(Invalid::new("image", "missing", "name the image to run, such as python:3.12, or build one with build"))
+        }
+        (Some(image), false) => {
+            let image: ImageRef =
+                image.parse().map_err(|error| Invalid::new("image", "bad_image", format!("{error}")))?;
+            Ok(image.to_string())
+        }
+    }
+}
+
+fn default_name(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    let name: String = last.split(['@', ':']).next().unwrap_or(last).chars().take(64).collect();
+    if name.is_empty() || name == "sha256" { "job".to_owned() } else { name }
+}
+
+fn check_build(dockerfile: String, workspace: &Workspace) -> Result<Build, Invalid> {
+    if matches!(workspace, Workspace::Empty) {
+        return Err(Invalid::new(
+            "build",
+            "build_without_workspace",
+            "a build needs a workspace with the Dockerfile in it: give workspace.upload or workspace.git",
+        ));
+    }
+    UserPath::from_bytes(dockerfile.as_bytes())
+        .map_err(|error| Invalid::new("build.dockerfile", "bad_path", error.to_string()))?;
+    Ok(Build { dockerfile })
+}
+
+fn check_machine_type(name: Option<&str>, catalogue: &Catalogue) -> Result<MachineType, Invalid> {
+    match name {
+        None => Ok(catalogue.default_type().clone()),
+        Some(name) => catalogue
+            .get(name)
+            .cloned()
+            .map_err(|error| Invalid::new("machineType", "unknown_machine_type", error.to_string())),
+    }
+}
+
+fn check_env(env: &BTreeMap<String, String>, secrets: &mut Vec<(String, String)>) -> Result<(), Invalid> {
+    if env.len() > MAX_ENV {
+        return Err(Invalid::new(
+            "env",
+            "too_many",
+            format!("env has more than {MAX_ENV} variables: put them in a file"),
+        ));
+    }
+    if env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > MAX_ENV_BYTES {
+        let message = format!("env is larger than {} KiB: put it in a file", MAX_ENV_BYTES / 1024);
+        return Err(Invalid::new("env", "too_large", message));
+    }
+    for (name, value) in env {
+        let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+        let field = format!("env.{shown}");
+        let good = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.len() <= 256
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+        if !good {
+            let message = format!(
+                "“{shown}” cannot name a variable: it begins with a letter or “_” and goes on with letters, digits, “_”, “.” and “-”"
+            );
+            return Err(Invalid::new(field, "bad_env_name", message));
+        }
+        if name == RESERVED {
+            let message =
+                format!("{name} says which GPUs a container sees, so it is set by the box: choose a machineType");
+            return Err(Invalid::new(field, "reserved_env", message));
+        }
+        if value.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t' | '\r')) {
+            let message =
+                format!("the value of {name} has control characters in it: leave them out, or put it in a file");
+            return Err(Invalid::new(field, "control_characters", message));
+        }
+        if let Some(secret) = secret_name(value) {
+            secrets.push((field, secret.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn check_command(command: &Command) -> Result<(), Invalid> {
+    let (bytes, words, nul) = match command {
+        Command::Image => return Ok(()),
+        Command::Shell(text) => (text.len(), 1, text.contains('\0')),
+        Command::Exec(words) => {
+            (words.iter().map(String::len).sum(), words.len(), words.iter().any(|word| word.contains('\0')))
+        }
+    };
+    if words == 0 || bytes == 0 {
+        return Err(Invalid::new("command", "empty", "command is empty: leave it out to run the image's own"));
+    }
+    if bytes > MAX_COMMAND_BYTES || words > MAX_ARGUMENTS {
+        let message = format!(
+            "command is longer than {} KiB or {MAX_ARGUMENTS} words: put it in a script in the workspace",
+            MAX_COMMAND_BYTES / 1024
+        );
+        return Err(Invalid::new("command", "too_long", message));
+    }
+    if nul {
+        return Err(Invalid::new("command", "control_characters", "command has a NUL character in it: leave it out"));
+    }
+    Ok(())
+}
+
+fn check_directory(path: String) -> Result<String, Invalid> {
+    let field = "workingDirectory";
+    let path = check_text(field, path, 4096)?;
+    if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
+        let message =
+            "workingDirectory is a path inside the container, from “/” and without “..”, such as /home/paperspace";
+        return Err(Invalid::new(field, "bad_path", message));
+    }
+    Ok(path)
+}
+
+fn check_workspace<E: From<Invalid>>(
+    workspace: Option<DraftWorkspace>,
+    secrets: &mut Vec<(String, String)>,
+    seal: &impl Fn(&str) -> Result<String, E>,
+) -> Result<Workspace, E> {
+    Ok(match workspace.unwrap_or(DraftWorkspace::Empty) {
+        DraftWorkspace::Empty => Workspace::Empty,
+        DraftWorkspace::Upload(id) => {
+            let id: UploadId = id.parse().map_err(|error: crate::domain::id::InvalidId| {
+                Invalid::new("workspace.upload", "bad_id", error.to_string())
+            })?;
+            Workspace::Upload(id)
+        }
+        DraftWorkspace::Git { url, reference, username, password } => {
+            let url: GitUrl =
+                url.parse().map_err(|error| Invalid::new("workspace.git", "bad_git_url", format!("{error}")))?;
+            let reference = reference
+                .map(|text| text.parse::<GitRef>())
+                .transpose()
+                .map_err(|error| Invalid::new("workspace.ref", "bad_git_ref", error.to_string()))?;
+            let fields = ("workspace.username", "workspace.password");
+            Workspace::Git {
+                url: url.as_str().to_owned(),
+                reference: reference.map(|reference| reference.as_str().to_owned()),
+                credentials: check_credentials(username, password, fields, secrets, seal)?,
+            }
+        }
+    })
+}
+
+fn check_credentials<E: From<Invalid>>(
+    username: Option<String>,
+    password: Option<DraftPassword>,
+    (name_field, password_field): (&'static str, &'static str),
+    secrets: &mut Vec<(String, String)>,
+    seal: &impl Fn(&str) -> Result<String, E>,
+) -> Result<Option<Credentials>, E> {
+    let Some(password) = password else {
+        return match username {
+            None => Ok(None),
+            Some(_) => {
+                let message = format!("{name_field} needs {password_field}: give it, best as secret:NAME");
+                Err(Invalid::new(password_field, "missing", message).into())
+            }
+        };
+    };
+    // A token alone is enough for most git hosts; they take any name with it.
+    let username = match username {
+        Some(username) => check_text(name_field, username, 256)?,
+        None if name_field.starts_with("workspace") => "git".to_owned(),
+        None => {
+            let message = format!("{password_field} needs {name_field}: give both");
+            return Err(Invalid::new(name_field, "missing", message).into());
+        }
+    };
+    let password = match password {
+        DraftPassword::Kept(password) => {
+            if let Password::Secret(name) = &password {
+                secrets.push((password_field.to_owned(), name.clone()));
+            }
+            password
+        }
+        DraftPassword::Given(text) => match secret_name(&text) {
+            Some(name) => {
+                secrets.push((password_field.to_owned(), name.to_owned()));
+                Password::Secret(name.to_owned())
+            }
+            None => Password::Sealed(seal(&check_text(password_field, text, 8192)?)?),
+        },
+    };
+    Ok(Some(Credentials { username, password }))
+}
+
+fn check_ports(ports: &[Port]) -> Result<(), Invalid> {
+    if ports.len() > MAX_PORTS {
+        return Err(Invalid::new("ports", "too_many", format!("a job publishes {MAX_PORTS} ports at most")));
+    }
+    for (at, port) in ports.iter().enumerate() {
+        let field = format!("ports.{at}");
+        if port.container == 0 || port.host == Some(0) {
+            return Err(Invalid::new(field, "bad_port", "a port is a number from 1 to 65535"));
+        }
+        if port.host.is_some_and(|host| host < 1024) {
+            let message =
+                "ports of the host below 1024 are the system's: choose a higher one, or none to have one chosen";
+            return Err(Invalid::new(field, "bad_port", message));
+        }
+        let twice = ports[..at]
+            .iter()
+            .any(|other| other.container == port.container || (port.host.is_some() && other.host == port.host));
+        if twice {
+            return Err(Invalid::new(field, "duplicate_port", format!("port {} is there twice", port.container)));
+        }
+    }
+    Ok(())
+}
+
+fn check_shared_memory(bytes: u64, machine_type: &MachineType) -> Result<(), Invalid> {
+    let field = "sharedMemoryBytes";
+    if bytes < 64 * 1024 {
+        return Err(Invalid::new(
+            field,
+            "too_small",
+            "sharedMemoryBytes is less than 64 KiB: leave it out for the default",
+        ));
+    }
+    if bytes > machine_type.memory_bytes {
+        let message = format!(
+            "sharedMemoryBytes is more than the {} bytes of memory that {} has: it counts as memory",
+            machine_type.memory_bytes, machine_type.name
+        );
+        return Err(Invalid::new(field, "too_large", message));
+    }
+    Ok(())
+}
+
+fn check_user(user: &str) -> Result<(), Invalid> {
+    let part = |text: &str| {
+        !text.is_empty()
+            && text.len() <= 32
+            && !text.starts_with('-')
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+    };
+    let good = match user.split_once(':') {
+        Some((user, group)) => part(user) && part(group),
+        None => part(user),
+    };
+    if good {
+        return Ok(());
+    }
+    Err(Invalid::new(
+        "user",
+        "bad_user",
+        "user is a name or a number known in the image, perhaps with :group, such as 1000:1000",
+    ))
+}
+
+fn check_time_limit(seconds: u64, longest: Duration) -> Result<Duration, Invalid> {
+    let field = "timeLimitSeconds";
+    if seconds == 0 {
+        return Err(Invalid::new(field, "too_small", "timeLimitSeconds is 0: leave it out for no limit"));
+    }
+    if seconds > longest.as_secs() {
+        let message = format!("timeLimitSeconds is more than {}, the longest this box allows", longest.as_secs());
+        return Err(Invalid::new(field, "too_large", message));
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
+fn check_retries(retries: Retries) -> Result<Retries, Invalid> {
+    if retries.limit > MAX_RETRIES {
+        return Err(Invalid::new(
+            "retries.limit",
+            "too_large",
+            format!("a job is tried again {MAX_RETRIES} times at most"),
+        ));
+    }
+    if retries.backoff > LONGEST_BACKOFF {
+        let message = format!("retries.backoffSeconds is {} at most", LONGEST_BACKOFF.as_secs());
+        return Err(Invalid::new("retries.backoffSeconds", "too_large", message));
+    }
+    Ok(retries)
+}
+
+fn check_tags(tags: Vec<String>) -> Result<Vec<String>, Invalid> {
+    if tags.len() > MAX_TAGS {
+        return Err(Invalid::new("tags", "too_many", format!("a job has {MAX_TAGS} tags at most")));
+    }
+    let mut checked = Vec::with_capacity(tags.len());
+    for tag in tags {
+        let tag = check_text("tags", tag.trim().to_owned(), 64)?;
+        if tag.contains(',') {
+            return Err(Invalid::new("tags", "bad_tag", "a tag has no comma in it: give several tags as a list"));
+        }
+        if !checked.contains(&tag) {
+            checked.push(tag);
+        }
+    }
+    Ok(checked)
+}
+
+fn check_priority(priority: i32) -> Result<i32, Invalid> {
+    if (-100..=100).contains(&priority) {
+        return Ok(priority);
+    }
+    Err(Invalid::new(
+        "priority",
+        "out_of_range",
+        "priority is a number from -100 to 100; 0 is usual, higher goes first",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_s_password_does_not_follow_a_clone_to_another_registry() {
+        let earlier = |image: Option<&str>| JobDraft {
+            image: image.map(str::to_owned),
+            registry_username: Some("ada".to_owned()),
+            registry_password: Some(DraftPassword::Given("secret:P".to_owned())),
+            ..JobDraft::default()
+        };
+        let over = |image: &str| JobDraft { image: Some(image.to_owned()), ..JobDraft::default() };
+        for (from, to, kept) in [
+            (Some("reg.example/a:1"), "reg.example/b:2", true),
+            (Some("reg.example/a:1"), "reg.evil/a:1", false),
+            (Some("reg.example/a:1"), "reg.example:8443/a:1", false),
+            (Some("reg.example/a:1"), "a:1", false),
+            (Some("a:1"), "reg.evil/a:1", false),
+            (None, "reg.evil/a:1", false),
+        ] {
+            let clone = earlier(from).with(over(to));
+            assert_eq!(clone.registry_password.is_some(), kept, "{from:?} to {to}");
+            assert_eq!(clone.registry_username.is_some(), kept, "{from:?} to {to}");
+        }
+        assert!(earlier(Some("reg.example/a:1")).with(JobDraft::default()).registry_password.is_some());
+        let again = JobDraft { registry_password: Some(DraftPassword::Given("x".to_owned())), ..over("reg.evil/a") };
+        assert!(earlier(Some("reg.example/a:1")).with(again).registry_password.is_some());
+    }
+}

@@ -1,0 +1,270 @@
+//! Jobs: submit, look, stop, clone, delete.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+
+use super::{
+    Invalid, ServiceError, Services, blocking,
+    job_draft::{CheckedJob, JobDraft},
+};
+use crate::{
+    auth::Secret,
+    domain::{
+        board::{DiskRoom, Progress, Waiting},
+        caller::{Action, Caller},
+        id::{JobId, ProjectId},
+        idempotency::IdempotencyKey,
+        job::{Job, JobFilter},
+        workload::{Needs, Phase, Spec, State, Workspace},
+    },
+    store::{StoreError, Tx, idempotency, jobs, projects, secrets, uploads, workloads},
+};
+
+/// Where sealed passwords of jobs belong; the same for all, so that a clone can keep them.
+const PASSWORD_PLACE: &[u8] = b"workload password";
+
+/// A job with what only the loops know of it.
+#[derive(Debug, Clone)]
+pub struct JobNow {
+    pub job: Job,
+    pub phase: Option<Phase>,
+    pub progress: Option<Progress>,
+    pub waiting: Option<Waiting>,
+    /// `false` while the engine does not answer: what ran may have ended since.
+    pub contact: bool,
+}
+
+impl Services {
+    /// Accepts a job. It is on disk when this returns; it runs when its turn comes.
+    ///
+    /// # Errors
+    /// [`ServiceError::Invalid`] names the first field that cannot be so.
+    pub async fn submit_job(
+        &self,
+        caller: &Caller,
+        draft: JobDraft,
+        clone_of: Option<JobId>,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<JobNow, ServiceError> {
+        caller.may(Action::SubmitJob)?;
+        // Before everything else: what was accepted once is not refused when it is sent again.
+        if let Some(key) = idempotency.clone() {
+            let caller = caller.clone();
+            let earlier = self.store.read(move |connection| earlier(connection, &caller, &key)).await?;
+            if let Some(job) = earlier {
+                return Ok(self.now(job));
+            }
+        }
+        if *self.board.disk() == DiskRoom::Full {
+            return Err(ServiceError::DiskFull);
+        }
+        let draft = match &clone_of {
+            Some(id) => {
+                let (job, spec) = self.find_job(caller, id).await?;
+                JobDraft::of(&job, &spec).with(draft)
+            }
+            None => draft,
+        };
+        let id = JobId::mint(&*self.ids);
+        let catalogue = self.board.catalogue();
+        let checked = draft.check(&id, &catalogue, self.settings.longest_time_limit, |password| {
+            let sealed = self.sealer.seal(PASSWORD_PLACE, password.as_bytes())?;
+            Ok::<_, ServiceError>(BASE64.encode(sealed))
+        })?;
+        let (services, caller) = (self.clone(), caller.clone());
+        let job = self.store.write(move |tx| services.accept(tx, &caller, id, checked, clone_of, idempotency)).await?;
+        Ok(self.now(job))
+    }
+
+    fn accept(
+        &self,
+        tx: &Tx<'_>,
+        caller: &Caller,
+        id: JobId,
+        checked: CheckedJob,
+        clone_of: Option<JobId>,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<Job, ServiceError> {
+        let now = self.clock.now();
+        if let Some(key) = &idempotency
+            && let Some(earlier) = earlier(tx, caller, key)?
+        {
+            return Ok(earlier);
+        }
+        let limit = self.settings.jobs_waiting_per_team;
+        if workloads::waiting(tx, &caller.team, limit)? >= limit {
+            let message = format!("{limit} jobs of your team are waiting already, which is the most: try again later");
+            return Err(ServiceError::TooMany { code: "too_many_waiting", message });
+        }
+        let project = self.project_for(tx, caller, &checked.project)?;
+        for (field, name) in &checked.secrets {
+            if secrets::sealed(tx, &caller.team, &project, name)?.is_none() {
+                let shown: String = name.chars().filter(|c| !c.is_control()).take(128).collect();
+                let message = format!(
+                    "there is no secret “{shown}” for this project or its team: set it first (PUT /api/v1/secrets), or correct the name"
+                );
+                return Err(Invalid::new(field, "unknown_secret", message).into());
+            }
+        }
+        let upload = match &checked.spec.workspace {
+            Workspace::Upload(upload) => Some(upload.clone()),
+            _ => None,
+        };
+        if let Some(upload) = &upload
+            && !uploads::exists(tx, &caller.team, upload)?
+        {
+            let message = format!(
+                "there is no upload {upload}, or it has expired: upload the archive again (POST /api/v1/uploads)"
+            );
+            return Err(Invalid::new("workspace.upload", "unknown_upload", message).into());
+        }
+        let kind = &checked.machine_type;
+        let new = workloads::NewWorkload {
+            id: id.clone(),
+            team: caller.team.clone(),
+            user: caller.user.clone(),
+            project,
+            name: checked.name,
+            needs: Needs {
+                cpu_millis: u32::try_from(kind.cpu_millis).unwrap_or(u32::MAX),
+                memory_bytes: kind.memory_bytes,
+                gpus: kind.gpus,
+                gpu_share: kind.share,
+                gpu_model: kind.gpu_model.clone(),
+                mig_profile: kind.mig_profile.clone(),
+            },
+            spec: checked.spec,
+            priority: checked.priority,
+            time_limit: checked.time_limit,
+            retries: checked.retries,
+            upload,
+        };
+        jobs::insert(tx, &new, clone_of.as_ref(), &checked.tags, now)?;
+        if let Some(key) = &idempotency {
+            idempotency::insert(tx, &caller.user, key, id.as_str(), now)?;
+        }
+        find(tx, caller, &id).map(|(job, _)| job)
+    }
+
+    /// Finds the project that a job names, by id or by name, or makes it.
+    fn project_for(&self, tx: &Tx<'_>, caller: &Caller, named: &str) -> Result<ProjectId, ServiceError> {
+        if let Ok(id) = named.parse::<ProjectId>()
+            && projects::exists(tx, &caller.team, &id)?
+        {
+            return Ok(id);
+        }
+        if let Some(id) = projects::id_by_name(tx, &caller.team, named)? {
+            return Ok(id);
+        }
+        caller.may(Action::CreateProject)?;
+        let id = ProjectId::mint(&*self.ids);
+        self.add_project(tx, caller, &id, named)?;
+        Ok(id)
+    }
+
+    /// Returns one job with what it is to run.
+    pub async fn job(&self, caller: &Caller, id: &JobId) -> Result<(JobNow, Spec), ServiceError> {
+        let (job, spec) = self.find_job(caller, id).await?;
+        Ok((self.now(job), spec))
+    }
+
+    /// Lists jobs, newest first, from before number `before`.
+    pub async fn jobs(
+        &self,
+        caller: &Caller,
+        filter: JobFilter,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<JobNow>, ServiceError> {
+        caller.may(Action::ViewJobs)?;
+        let team = caller.team.clone();
+        let jobs = self.store.read(move |connection| jobs::list(connection, &team, &filter, before, limit)).await;
+        Ok(jobs.map_err(ServiceError::from)?.into_iter().map(|job| self.now(job)).collect())
+    }
+
+    /// Asks for a job to end and returns at once; its container stops some seconds later. A job that is
+    /// over stays as it is.
+    pub async fn stop_job(&self, caller: &Caller, id: &JobId) -> Result<JobNow, ServiceError> {
+        caller.may(Action::StopJob)?;
+        let (services, caller, id) = (self.clone(), caller.clone(), id.clone());
+        let job = self
+            .store
+            .write(move |tx| {
+                let (job, _) = find(tx, &caller, &id)?;
+                if !job.workload.state.is_terminal() {
+                    workloads::ask_to_stop(tx, job.workload.seq, services.clock.now())?;
+                }
+                Ok::<_, ServiceError>(job)
+            })
+            .await?;
+        Ok(self.now(job))
+    }
+
+    /// Removes a job that is over, with its log, charts, metrics and artifacts.
+    pub async fn delete_job(&self, caller: &Caller, id: &JobId) -> Result<(), ServiceError> {
+        caller.may(Action::DeleteJob)?;
+        let (services, owner, target) = (self.clone(), caller.clone(), id.clone());
+        self.store
+            .write(move |tx| {
+                let (job, _) = find(tx, &owner, &target)?;
+                if job.workload.teardown_finished_at.is_none() {
+                    let message = format!("job {target} is not over: stop it first (POST /api/v1/jobs/{target}/stop) and wait for it to end");
+                    return Err(ServiceError::Conflict { code: "job_not_finished", message });
+                }
+                workloads::delete(tx, &job.workload, services.clock.now())?;
+                Ok(())
+            })
+            .await?;
+        // The row is gone, so nobody sees the files any more; what a crash leaves here, the
+        // collector removes.
+        let (data, id) = (self.data.clone(), id.clone());
+        blocking(move || data.remove_run(&id)).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn find_job(&self, caller: &Caller, id: &JobId) -> Result<(Job, Spec), ServiceError> {
+        caller.may(Action::ViewJobs)?;
+        let (caller, id) = (caller.clone(), id.clone());
+        self.store.read(move |connection| find(connection, &caller, &id)).await
+    }
+
+    /// Returns how many of the caller's jobs there are in each state.
+    pub async fn job_counts(&self, caller: &Caller) -> Result<BTreeMap<State, u64>, ServiceError> {
+        caller.may(Action::ViewJobs)?;
+        let team = caller.team.clone();
+        Ok(self.store.read(move |connection| workloads::counts(connection, &team)).await.map_err(|e: StoreError| e)?)
+    }
+
+    /// Opens a password that a job keeps.
+    pub(crate) fn open_password(&self, sealed: &[u8]) -> Result<Secret<Vec<u8>>, ServiceError> {
+        Ok(self.sealer.open(PASSWORD_PLACE, sealed)?)
+    }
+
+    fn now(&self, job: Job) -> JobNow {
+        let now = self.clock.now();
+        let pending = job.workload.state == State::Pending;
+        JobNow {
+            phase: job.workload.phase(now),
+            progress: if pending { self.board.progress(&job.workload.id) } else { None },
+            waiting: if pending { self.board.waiting(&job.workload.id) } else { None },
+            contact: job.workload.state.is_terminal() || self.board.contact().is_good(),
+            job,
+        }
+    }
+}
+
+fn find(connection: &rusqlite::Connection, caller: &Caller, id: &JobId) -> Result<(Job, Spec), ServiceError> {
+    jobs::get(connection, &caller.team, id)?.ok_or_else(|| ServiceError::not_found("job", id))
+}
+
+/// Returns the job that an earlier request with this key made.
+fn earlier(
+    connection: &rusqlite::Connection,
+    caller: &Caller,
+    key: &IdempotencyKey,
+) -> Result<Option<Job>, ServiceError> {
+    let Some(id) = idempotency::find(connection, &caller.user, key)?? else { return Ok(None) };
+    let id: JobId = id.parse().map_err(|_| ServiceError::not_found("job", &id))?;
+    find(connection, caller, &id).map(|(job, _)| Some(job))
+}

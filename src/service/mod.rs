@@ -1,0 +1,130 @@
+//! What users may do. Every use case is a function here: authorise, check, write intent, in one
+//! transaction; or authorise and read. The API, the command line and whatever comes later call the
+//! same functions, so there is one answer to who may do what.
+//!
+//! Not here: anything that takes long or touches the engine. Services write what is wanted and
+//! return; `reconcile` makes it so.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Semaphore;
+
+use crate::{
+    auth::Sealer,
+    domain::{
+        board::Board,
+        id::{IdSource, JobId},
+        time::Clock,
+    },
+    storage::{layout::DataDir, upload::UploadStore},
+    store::Store,
+};
+
+pub mod artifacts;
+pub mod box_now;
+pub mod error;
+pub mod events;
+pub mod first_start;
+pub mod job_draft;
+pub mod jobs;
+pub mod keys;
+pub mod logs;
+pub mod numbers;
+pub mod projects;
+pub mod queue;
+pub mod secrets;
+pub mod uploads;
+pub mod users;
+
+pub use error::{Invalid, ServiceError};
+
+/// Names the log of one attempt of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RunLog {
+    pub job: JobId,
+    pub attempt: u32,
+}
+
+/// Wakes those who follow the logs of runs.
+pub type RunLogHub = Arc<crate::storage::log::LogHub<RunLog>>;
+
+/// What every service works with. Cheap to clone.
+#[derive(Clone)]
+pub struct Services {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) sealer: Arc<Sealer>,
+    pub(crate) data: DataDir,
+    pub(crate) board: Arc<Board>,
+    pub(crate) log_hub: RunLogHub,
+    pub(crate) uploads: UploadStore,
+    pub(crate) settings: Arc<Settings>,
+    /// Held while an upload is looked through: each keeps the names of all that is in it.
+    pub(crate) checking: Arc<Semaphore>,
+}
+
+/// Uploads that are looked through at the same time.
+const CHECKS: usize = 2;
+
+/// The limits that services hold people to.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub jobs_waiting_per_team: u32,
+    pub longest_time_limit: Duration,
+    pub sessions_kept: Duration,
+    pub sign_in_links_kept: Duration,
+    /// Where the ports of jobs are published.
+    pub publish_address: std::net::IpAddr,
+    /// What there is for all workloads together, in thousandths of a core.
+    pub cpu_capacity_millis: u64,
+    pub memory_capacity_bytes: u64,
+    /// Whether a GPU that a process of somebody else uses is left alone.
+    pub avoid_busy_gpus: bool,
+}
+
+impl Services {
+    /// Puts the services together.
+    #[expect(clippy::too_many_arguments, reason = "called once, in app.rs, where each has its name")]
+    pub fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+        sealer: Arc<Sealer>,
+        data: DataDir,
+        board: Arc<Board>,
+        log_hub: RunLogHub,
+        uploads: UploadStore,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            ids,
+            sealer,
+            data,
+            board,
+            log_hub,
+            uploads,
+            settings: Arc::new(settings),
+            checking: Arc::new(Semaphore::new(CHECKS)),
+        }
+    }
+
+    /// Returns where uploaded archives are.
+    pub fn upload_store(&self) -> &UploadStore {
+        &self.uploads
+    }
+}
+
+/// Runs file work beside the async world.
+pub(crate) async fn blocking<T, F>(f: F) -> T
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    match tokio::task::spawn_blocking(f).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

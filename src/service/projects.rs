@@ -1,0 +1,161 @@
+//! Projects: make, look, rename, delete.
+
+use super::{ServiceError, Services, blocking, job_draft::check_text};
+use crate::{
+    domain::{
+        caller::{Action, Caller},
+        id::ProjectId,
+        project::Project,
+    },
+    store::{StoreError, Tx, events, jobs, projects, workloads},
+};
+
+/// Jobs that are removed in one transaction while their project is deleted.
+const BATCH: u32 = 200;
+
+impl Services {
+    /// Makes a project.
+    pub async fn create_project(&self, caller: &Caller, name: String) -> Result<Project, ServiceError> {
+        caller.may(Action::CreateProject)?;
+        let name = check_text("name", name, 128)?;
+        let (services, caller) = (self.clone(), caller.clone());
+        self.store
+            .write(move |tx| {
+                let id = ProjectId::mint(&*services.ids);
+                services.add_project(tx, &caller, &id, &name)?;
+                find(tx, &caller, &id)
+            })
+            .await
+    }
+
+    pub(super) fn add_project(
+        &self,
+        tx: &Tx<'_>,
+        caller: &Caller,
+        id: &ProjectId,
+        name: &str,
+    ) -> Result<(), ServiceError> {
+        let now = self.clock.now();
+        if !projects::insert(tx, id, &caller.team, name, now)? {
+            return Err(taken(name));
+        }
+        events::append(tx, &caller.team, "project", id.as_str(), "created", serde_json::json!({}), now)?;
+        Ok(())
+    }
+
+    /// Returns one project.
+    pub async fn project(&self, caller: &Caller, id: &ProjectId) -> Result<Project, ServiceError> {
+        caller.may(Action::ViewProjects)?;
+        let (caller, id) = (caller.clone(), id.clone());
+        self.store.read(move |connection| find(connection, &caller, &id)).await
+    }
+
+    /// Lists projects, newest first.
+    pub async fn projects(
+        &self,
+        caller: &Caller,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<Project>, ServiceError> {
+        caller.may(Action::ViewProjects)?;
+        let team = caller.team.clone();
+        self.store.read(move |connection| Ok(projects::list(connection, &team, before, limit)?)).await
+    }
+
+    /// Gives a project another name.
+    pub async fn rename_project(&self, caller: &Caller, id: &ProjectId, name: String) -> Result<Project, ServiceError> {
+        caller.may(Action::ChangeProject)?;
+        let name = check_text("name", name, 128)?;
+        let (services, caller, id) = (self.clone(), caller.clone(), id.clone());
+        self.store
+            .write(move |tx| {
+                find(tx, &caller, &id)?;
+                if !projects::rename(tx, &id, &name)? {
+                    return Err(taken(&name));
+                }
+                let now = services.clock.now();
+                events::append(tx, &caller.team, "project", id.as_str(), "changed", serde_json::json!({}), now)?;
+                find(tx, &caller, &id)
+            })
+            .await
+    }
+
+    /// Removes a project with its secrets and its jobs, all of which must be over.
+    pub async fn delete_project(&self, caller: &Caller, id: &ProjectId) -> Result<(), ServiceError> {
+        caller.may(Action::DeleteProject)?;
+        loop {
+            let (services, caller, id) = (self.clone(), caller.clone(), id.clone());
+            let removed = self
+                .store
+                .write(move |tx| {
+                    let now = services.clock.now();
+                    let project = find(tx, &caller, &id)?;
+                    if project.active_jobs > 0 {
+                        let message = format!(
+                            "{} jobs of project “{}” are not over: stop them first, or wait",
+                            project.active_jobs, project.name
+                        );
+                        return Err(ServiceError::Conflict { code: "project_not_empty", message });
+                    }
+                    let over = jobs::of_project(tx, &id, BATCH)?;
+                    for workload in &over {
+                        workloads::delete(tx, workload, now)?;
+                    }
+                    if over.is_empty() {
+                        projects::delete(tx, &id)?;
+                        events::append(
+                            tx,
+                            &caller.team,
+                            "project",
+                            id.as_str(),
+                            "deleted",
+                            serde_json::json!({}),
+                            now,
+                        )?;
+                    }
+                    Ok(over.into_iter().map(|workload| workload.id).collect::<Vec<_>>())
+                })
+                .await?;
+            if removed.is_empty() {
+                return Ok(());
+            }
+            let data = self.data.clone();
+            blocking(move || removed.iter().try_for_each(|job| data.remove_run(job))).await?;
+        }
+    }
+
+    /// Returns the id of the project that a text names, by id or by name.
+    pub(super) fn named_project(
+        connection: &rusqlite::Connection,
+        caller: &Caller,
+        named: &str,
+    ) -> Result<ProjectId, ServiceError> {
+        if let Ok(id) = named.parse::<ProjectId>()
+            && projects::exists(connection, &caller.team, &id)?
+        {
+            return Ok(id);
+        }
+        projects::id_by_name(connection, &caller.team, named)?.ok_or_else(|| {
+            let shown: String = named.chars().filter(|c| !c.is_control()).take(128).collect();
+            ServiceError::not_found("project", shown)
+        })
+    }
+
+    /// Finds the project that a text names, by id or by name.
+    pub async fn project_named(&self, caller: &Caller, named: String) -> Result<ProjectId, ServiceError> {
+        caller.may(Action::ViewProjects)?;
+        let caller = caller.clone();
+        self.store.read(move |connection| Self::named_project(connection, &caller, &named)).await
+    }
+}
+
+fn find(connection: &rusqlite::Connection, caller: &Caller, id: &ProjectId) -> Result<Project, ServiceError> {
+    projects::get(connection, &caller.team, id)
+        .map_err(|error: StoreError| ServiceError::from(error))?
+        .ok_or_else(|| ServiceError::not_found("project", id))
+}
+
+fn taken(name: &str) -> ServiceError {
+    let message = format!("your team has a project “{name}” already: choose another name");
+    ServiceError::Conflict { code: "name_taken", message }
+}
