@@ -13,5 +13,6 @@ pub mod host;
 pub mod storage;
 pub mod auth;
 pub mod service;
+pub mod reconcile;
 pub mod config;
 pub mod telemetry;

@@ -1,0 +1,289 @@
+//! The workload loop on an engine in memory: what it does when calls fail, answers are lost, and the
+//! engine goes away.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::*;
+use crate::{
+    auth::Sealer,
+    domain::{
+        caller::Caller,
+        gpu::Inventory,
+        id::IdSource,
+        machine_type::Catalogue,
+        time::Timestamp,
+        workload::{Command, Reason, State},
+    },
+    executor::{
+        EngineError,
+        fake::{FakeEngine, FakeFault, FaultTime},
+    },
+    service::{self, job_draft::JobDraft, jobs::JobNow},
+    storage::upload::{UploadLimits, UploadStore},
+    store::{StoreError, keys, teams},
+};
+
+struct Ids(AtomicU64);
+
+impl IdSource for Ids {
+    fn fill(&self, bytes: &mut [u8]) {
+        let n = self.0.fetch_add(1, Ordering::Relaxed);
+        let hash = blake3::hash(&n.to_le_bytes());
+        for (byte, random) in bytes.iter_mut().zip(hash.as_bytes().iter().cycle()) {
+            *byte = *random;
+        }
+    }
+}
+
+struct Ticking(AtomicU64);
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        // Every look at the clock is a millisecond later than the last.
+        Timestamp(1_767_225_600_000_000 + i64::try_from(self.0.fetch_add(1000, Ordering::Relaxed)).unwrap())
+    }
+}
+
+struct Rig {
+    _dir: tempfile::TempDir,
+    engine: FakeEngine,
+    works: Works,
+    caller: Caller,
+}
+
+impl Rig {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::create(&dir.path().join("data")).unwrap();
+        let ids: Arc<dyn IdSource> = Arc::new(Ids(AtomicU64::new(0)));
+        let clock: Arc<dyn Clock> = Arc::new(Ticking(AtomicU64::new(0)));
+        let sealer = Arc::new(Sealer::open_or_create(&data.keys().join("secrets.key"), Arc::clone(&ids)).unwrap());
+        let store = Store::open(&data.database(), &data.backups()).unwrap();
+        let board = Arc::new(Board::new(Catalogue::generate(4, 8 << 30, &Inventory::default())));
+        let log_hub = service::RunLogHub::default();
+        let uploads = UploadStore::at(&data.uploads(), UploadLimits::default());
+        let settings = service::Settings {
+            jobs_waiting_per_team: 1000,
+            longest_time_limit: Duration::from_secs(3600),
+            sessions_kept: Duration::from_secs(3600),
+            sign_in_links_kept: Duration::from_secs(3600),
+            publish_address: std::net::Ipv4Addr::LOCALHOST.into(),
+            cpu_capacity_millis: 4000,
+            memory_capacity_bytes: 8 << 30,
+            avoid_busy_gpus: true,
+        };
+        let services = Services::new(
+            store.clone(),
+            Arc::clone(&clock),
+            ids,
+            sealer,
+            data.clone(),
+            Arc::clone(&board),
+            Arc::clone(&log_hub),
+            uploads,
+            settings,
+        );
+        let key = services.first_start(|_| Ok(())).await.unwrap().unwrap().key;
+        let hash = *key.hash().as_bytes();
+        let key = store.read(move |connection| keys::by_hash(connection, &hash)).await.unwrap().unwrap();
+        let caller = Caller { user: key.user, team: key.team, key: key.id, scope: key.scope };
+        let engine = FakeEngine::new();
+        engine.put_image("image:latest");
+        let works = Works {
+            services,
+            store,
+            executor: Arc::new(engine.clone()),
+            data,
+            board,
+            log_hub,
+            clock,
+            died: engine::Died::default(),
+            settings: Arc::new(Settings {
+                box_id: "box".to_owned(),
+                stop_grace: Duration::from_millis(10),
+                prepare_parallel: 2,
+                start_parallel: 2,
+                pids: 100,
+                shared_memory_percent: 50,
+                log_buffer_bytes: 1 << 20,
+                log_bytes: 1 << 20,
+                publish_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                hostname: "host".to_owned(),
+                cpu_capacity_millis: 4000,
+                memory_capacity_bytes: 8 << 30,
+                avoid_busy_gpus: true,
+                keep_events: Duration::from_secs(3600),
+                keep_idempotency: Duration::from_secs(3600),
+                keep_raw_metrics: Duration::from_secs(3600),
+                keep_minute_metrics: Duration::from_secs(3600),
+                disk_warn_percent: 99,
+                disk_refuse_percent: 100,
+                disk_min_free_bytes: 0,
+            }),
+            stop: tokio_util::sync::CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        Self { _dir: dir, engine, works, caller }
+    }
+
+    fn run(&self) {
+        engine::start(&self.works);
+        workloads::start(&self.works);
+    }
+
+    async fn submit(&self, words: &[&str]) -> JobNow {
+        let draft = JobDraft {
+            image: Some("image".to_owned()),
+            command: Some(Command::Exec(words.iter().map(|word| (*word).to_owned()).collect())),
+            ..JobDraft::default()
+        };
+        self.works.services.submit_job(&self.caller, draft, None, None).await.unwrap()
+    }
+
+    /// Waits for a job to be over and tidied.
+    async fn end_of(&self, job: &JobNow) -> crate::domain::workload::Workload {
+        self.until(job, |workload| workload.teardown_finished_at.is_some()).await
+    }
+
+    async fn until(
+        &self,
+        job: &JobNow,
+        is: impl Fn(&crate::domain::workload::Workload) -> bool,
+    ) -> crate::domain::workload::Workload {
+        let mut events = self.works.store.changes().events.subscribe();
+        let wait = async {
+            loop {
+                let (now, _) = self.works.services.job(&self.caller, &job.job.workload.id).await.unwrap();
+                if is(&now.job.workload) {
+                    return now.job.workload;
+                }
+                // Also when no event comes: what is waited for may be told by none.
+                let _ = tokio::time::timeout(Duration::from_millis(50), events.changed()).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), wait).await.expect("what is waited for comes")
+    }
+}
+
+#[tokio::test]
+async fn a_job_goes_its_way_and_leaves_nothing_behind() {
+    let rig = Rig::new().await;
+    rig.run();
+    let job = rig.submit(&["print", "hello", "exit", "3"]).await;
+    let over = rig.end_of(&job).await;
+    assert_eq!((over.state, over.exit_code, over.reason), (State::Failed, Some(3), Some(Reason::ExitCode)));
+    assert!(rig.works.executor.list().await.unwrap().is_empty());
+    let log =
+        rig.works.services.log(&rig.caller, &over.id, service::logs::LogQuery { limit: 10, ..Default::default() });
+    let rows = log.await.unwrap().rows;
+    assert!(rows.iter().any(|row| row.text == "hello"), "{rows:?}");
+}
+
+#[tokio::test]
+async fn a_call_whose_answer_is_lost_is_made_again_and_nothing_is_doubled() {
+    for call in ["create", "start", "inspect", "remove"] {
+        for when in [FaultTime::Before, FaultTime::After] {
+            let rig = Rig::new().await;
+            let error = EngineError::Unreachable("cut off".to_owned());
+            rig.engine.fail(FakeFault { call, when, error });
+            rig.run();
+            let job = rig.submit(&["print", "once"]).await;
+            let over = rig.end_of(&job).await;
+            assert_eq!((over.state, over.attempt), (State::Stopped, 1), "{call} {when:?}");
+            assert!(rig.works.executor.list().await.unwrap().is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_by_a_container_being_made_is_waited_for() {
+    let rig = Rig::new().await;
+    let error = EngineError::Conflict("the container name is already in use".to_owned());
+    rig.engine.fail(FakeFault { call: "create", when: FaultTime::Before, error });
+    rig.run();
+    let job = rig.submit(&["print", "once"]).await;
+    assert_eq!(rig.end_of(&job).await.state, State::Stopped);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_an_engine_that_is_away_is_told_so() {
+    let rig = Rig::new().await;
+    rig.engine.set_reachable(false);
+    rig.run();
+    let job = rig.submit(&["print", "once"]).await;
+    let id = job.job.workload.id.clone();
+    rig.until(&job, |_| rig.works.board.waiting(&id).is_some()).await;
+    assert!(rig.works.board.waiting(&id).unwrap().reason.contains("the Docker engine does not answer"));
+    rig.engine.set_reachable(true);
+    assert_eq!(rig.end_of(&job).await.state, State::Stopped);
+    assert!(rig.works.board.waiting(&id).is_none());
+}
+
+#[tokio::test]
+async fn an_engine_that_is_away_makes_nothing_fail() {
+    let rig = Rig::new().await;
+    rig.run();
+    let job = rig.submit(&["wait"]).await;
+    rig.until(&job, |workload| workload.state == State::Running).await;
+    rig.engine.set_reachable(false);
+    let id = job.job.workload.id.clone();
+    rig.until(&job, |_| !rig.works.board.contact().is_good()).await;
+    let (now, _) = rig.works.services.job(&rig.caller, &id).await.unwrap();
+    assert_eq!((now.job.workload.state, now.contact), (State::Running, false));
+    rig.engine.set_reachable(true);
+    let name = launch::container_name("box", &now.job.workload);
+    let container = rig.engine.inspect(&name).await.unwrap().unwrap();
+    rig.engine.finish(&container.id, 7);
+    let over = rig.end_of(&job).await;
+    assert_eq!((over.state, over.exit_code), (State::Failed, Some(7)));
+}
+
+#[tokio::test]
+async fn a_container_that_somebody_removes_is_lost() {
+    let rig = Rig::new().await;
+    rig.run();
+    let job = rig.submit(&["wait"]).await;
+    let running = rig.until(&job, |workload| workload.state == State::Running).await;
+    let name = launch::container_name("box", &running);
+    let container = rig.engine.inspect(&name).await.unwrap().unwrap();
+    rig.engine.remove_by_hand(&container.id);
+    let over = rig.end_of(&job).await;
+    assert_eq!((over.state, over.reason, over.exit_code), (State::Error, Some(Reason::Lost), None));
+}
+
+#[tokio::test]
+async fn what_the_engine_refuses_to_start_is_an_error_and_is_removed() {
+    let rig = Rig::new().await;
+    rig.run();
+    let job = rig.submit(&["nostart"]).await;
+    let over = rig.end_of(&job).await;
+    assert_eq!(over.state, State::Error);
+    assert!(rig.works.executor.list().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn nobody_holds_more_than_there_is() {
+    let rig = Rig::new().await;
+    rig.run();
+    let mut jobs = Vec::new();
+    for _ in 0..12 {
+        jobs.push(rig.submit(&["print", "x"]).await);
+    }
+    for job in &jobs {
+        assert_eq!(rig.end_of(job).await.state, State::Stopped);
+    }
+    let held = rig.works.store.read(workloads_of_store).await.unwrap();
+    assert_eq!(held, 0);
+}
+
+fn workloads_of_store(connection: &rusqlite::Connection) -> Result<usize, StoreError> {
+    let _ = teams::box_id(connection)?;
+    Ok(crate::store::workloads::holding(connection)?.len())
+}
