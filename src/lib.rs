@@ -14,5 +14,6 @@ pub mod storage;
 pub mod auth;
 pub mod service;
 pub mod reconcile;
+pub mod api;
 pub mod config;
 pub mod telemetry;

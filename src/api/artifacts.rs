@@ -1,0 +1,315 @@
+//! `/jobs/{id}/artifacts`: what a job left behind, listed, by file, or whole.
+//!
+//! A job may write anything, so no file is ever shown as a page of this origin: only kinds that
+//! cannot act are named as what they are, all else is handed over as bytes to be saved.
+
+use std::{fmt, fs::File, io::SeekFrom, str::FromStr};
+
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    Cursor, Json, Lease, Page, Paged, Path, Problem, download,
+    problem::ProblemDocument,
+    range::{self, Part},
+};
+use crate::{
+    domain::{caller::Caller, id::JobId, time::Timestamp},
+    service::Services,
+    storage::{
+        artifact::Artifact,
+        beneath::{Facts, Kind},
+        bundle::BundleKind,
+    },
+};
+
+/// Bytes that are read from a file at once.
+const PIECE: usize = 256 << 10;
+
+/// Returns the routes of this resource.
+pub fn routes() -> OpenApiRouter<Services> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(file)).routes(routes!(tar)).routes(routes!(zip))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ArtifactsQuery {
+    /// The directory to list. The top when left out.
+    #[serde(default)]
+    path: String,
+}
+
+/// One entry of a directory.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ArtifactView {
+    /// From the top of the artifacts. Ask for the file under it.
+    path: String,
+    name: String,
+    /// `file`, `directory`, `link` (never followed) or `other`.
+    kind: &'static str,
+    size_bytes: u64,
+    #[schema(value_type = String, format = DateTime)]
+    modified_at: Timestamp,
+}
+
+/// A page of a directory.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "documents what Page<ArtifactView> looks like")]
+struct ArtifactPage {
+    items: Vec<ArtifactView>,
+    /// Hand it back as `cursor` for the next page; null on the last.
+    next: Option<String>,
+}
+
+impl From<Artifact> for ArtifactView {
+    fn from(artifact: Artifact) -> Self {
+        Self {
+            path: artifact.path.to_text(),
+            name: String::from_utf8_lossy(artifact.path.name().unwrap_or_default()).into_owned(),
+            kind: match artifact.facts.kind {
+                Kind::File => "file",
+                Kind::Directory => "directory",
+                Kind::Link => "link",
+                Kind::Other => "other",
+            },
+            size_bytes: artifact.facts.size_bytes,
+            modified_at: artifact.facts.modified_at,
+        }
+    }
+}
+
+/// A name as cursors carry it: any bytes, while a cursor holds text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct NameBytes(Vec<u8>);
+
+impl fmt::Display for NameBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(&self.0))
+    }
+}
+
+impl FromStr for NameBytes {
+    type Err = base64::DecodeError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        URL_SAFE_NO_PAD.decode(text).map(Self)
+    }
+}
+
+/// List a directory of a job's artifacts
+///
+/// By name.
+#[utoipa::path(
+    get, path = "/jobs/{id}/artifacts", tag = "artifacts",
+    params(
+        ("id" = String, Path, description = "Id of a job"), ArtifactsQuery,
+        ("limit" = Option<u32>, Query, description = "1 to 500; 50 when left out"),
+        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page; empty for a job that has not run yet", body = ArtifactPage),
+        (status = 404, description = "There is no such job or directory", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "The path leads out", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn list(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(id): Path<JobId>,
+    paged: Paged<ArtifactsQuery>,
+) -> Result<Json<Page<ArtifactView>>, Problem> {
+    let after = paged.cursor.map(|cursor| cursor.position::<NameBytes>()).transpose()?.map(|name| name.0);
+    let page = services.artifacts(&caller, &id, &paged.filter.path, after, paged.limit as usize).await?;
+    let items = page.items.into_iter().map(ArtifactView::from).collect();
+    Ok(Json(Page { items, next: page.next.map(|name| Cursor::new(NameBytes(name))) }))
+}
+
+/// Fetch one file of a job's artifacts
+///
+/// Whole or in part: one `Range`, with `If-Range`; `If-None-Match` asks whether it has changed.
+#[utoipa::path(
+    get, path = "/jobs/{id}/artifacts/{*path}", tag = "artifacts",
+    params(("id" = String, Path, description = "Id of a job"), ("path" = String, Path, description = "Path of a file, with its slashes")),
+    responses(
+        (status = 200, description = "The file", content_type = "application/octet-stream", headers(("ETag" = String, description = "Names this state of the file"))),
+        (status = 206, description = "The part that was asked for", content_type = "application/octet-stream"),
+        (status = 304, description = "It has not changed"),
+        (status = 404, description = "There is no such file", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 416, description = "It is shorter than that", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn file(
+    State(services): State<Services>,
+    caller: Caller,
+    lease: Lease,
+    Path((id, path)): Path<(JobId, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (file, facts) = services.artifact(&caller, &id, &path).await?;
+    let etag = etag(&facts);
+    if range::is_known(&headers, &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    let size = facts.size_bytes;
+    let (status, first, length) = match range::wanted(&headers, &etag, size) {
+        Part::Whole => (StatusCode::OK, 0, size),
+        Part::Some { first, length } => (StatusCode::PARTIAL_CONTENT, first, length),
+        Part::Unsatisfiable => return Err(unsatisfiable(size)),
+    };
+    let mut response = part(file, first, length, lease).await.map_err(Problem::internal)?;
+    *response.status_mut() = status;
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let (kind, disposition) = match harmless(name) {
+        Some(kind) => (kind, download::inline(name)),
+        None => ("application/octet-stream", download::attachment(name)),
+    };
+    let head = response.headers_mut();
+    head.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    head.insert(header::CONTENT_DISPOSITION, disposition);
+    head.insert(header::CONTENT_LENGTH, length.into());
+    head.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    head.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    head.insert(header::ETAG, HeaderValue::try_from(etag).map_err(Problem::internal)?);
+    if status == StatusCode::PARTIAL_CONTENT {
+        let range = format!("bytes {first}-{}/{size}", first + length - 1);
+        head.insert(header::CONTENT_RANGE, HeaderValue::try_from(range).map_err(Problem::internal)?);
+    }
+    Ok(response)
+}
+
+/// Streams `length` bytes of a file; what it has grown by meanwhile is left out.
+async fn part(file: File, first: u64, length: u64, lease: Lease) -> std::io::Result<Response> {
+    let mut file = tokio::fs::File::from_std(file);
+    file.set_max_buf_size(PIECE);
+    if first > 0 {
+        file.seek(SeekFrom::Start(first)).await?;
+    }
+    let pieces = ReaderStream::with_capacity(file.take(length), PIECE);
+    Ok(download::body(pieces, lease).into_response())
+}
+
+/// Names a state of a file. Whoever writes to it moves its time.
+fn etag(facts: &Facts) -> String {
+    format!("\"{:x}-{:x}\"", facts.modified_at.0, facts.size_bytes)
+}
+
+fn unsatisfiable(size: u64) -> Problem {
+    let range = HeaderValue::try_from(format!("bytes */{size}")).expect("a number is visible ASCII");
+    let detail = format!("the file has {size} bytes: ask for some of those");
+    Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", detail)
+        .header(header::CONTENT_RANGE, range)
+}
+
+/// Returns the kind of a file that a browser may show: one that can hold no script.
+fn harmless(name: &str) -> Option<&'static str> {
+    let ending = name.rsplit_once('.')?.1.to_ascii_lowercase();
+    Some(match ending.as_str() {
+        "txt" | "log" | "md" | "csv" | "tsv" | "json" | "jsonl" | "yaml" | "yml" | "toml" => {
+            "text/plain; charset=utf-8"
+        }
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "webp" => "image/webp",
+        "mp4" => "video/mp4",
+        "webm" => "video/webm",
+        "wav" => "audio/wav",
+        "mp3" => "audio/mpeg",
+        _ => return None,
+    })
+}
+
+/// Fetch all of a job's artifacts as a tar archive
+#[utoipa::path(
+    get, path = "/jobs/{id}/artifacts.tar", tag = "artifacts", params(("id" = String, Path, description = "Id of a job")),
+    responses(
+        (status = 200, description = "The archive, written while it is sent", content_type = "application/x-tar"),
+        (status = 404, description = "There is no such job, or it has not run yet", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn tar(
+    State(services): State<Services>,
+    caller: Caller,
+    lease: Lease,
+    Path(id): Path<JobId>,
+) -> Result<Response, Problem> {
+    bundle(&services, &caller, lease, &id, BundleKind::Tar).await
+}
+
+/// Fetch all of a job's artifacts as a zip archive
+///
+/// Links are left out.
+#[utoipa::path(
+    get, path = "/jobs/{id}/artifacts.zip", tag = "artifacts", params(("id" = String, Path, description = "Id of a job")),
+    responses(
+        (status = 200, description = "The archive, written while it is sent", content_type = "application/zip"),
+        (status = 404, description = "There is no such job, or it has not run yet", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn zip(
+    State(services): State<Services>,
+    caller: Caller,
+    lease: Lease,
+    Path(id): Path<JobId>,
+) -> Result<Response, Problem> {
+    bundle(&services, &caller, lease, &id, BundleKind::Zip).await
+}
+
+async fn bundle(
+    services: &Services,
+    caller: &Caller,
+    lease: Lease,
+    id: &JobId,
+    bundle: BundleKind,
+) -> Result<Response, Problem> {
+    let tree = services.artifact_tree(caller, id).await?;
+    let (kind, ending) = match bundle {
+        BundleKind::Tar => ("application/x-tar", "tar"),
+        BundleKind::Zip => ("application/zip", "zip"),
+    };
+    let job = id.clone();
+    let pieces = download::written(move |out| {
+        let bundled = tree.bundle(bundle, out)?;
+        if bundled.left_out + bundled.shrank > 0 {
+            tracing::info!(%job, ?bundled, "some artifacts could not be bundled as they are");
+        }
+        Ok(())
+    });
+    let head = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (header::CONTENT_DISPOSITION, download::attachment(&format!("{id}-artifacts.{ending}"))),
+    ];
+    Ok((head, download::body(pieces, lease)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_any_bytes_survives_a_cursor() {
+        let name = NameBytes(b"\xff\x00\n..".to_vec());
+        assert_eq!(name.to_string().parse::<NameBytes>().unwrap(), name);
+        assert!("a b".parse::<NameBytes>().is_err());
+    }
+
+    #[test]
+    fn nothing_that_can_hold_a_script_is_shown() {
+        for name in
+            ["a.html", "a.htm", "a.svg", "a.xml", "a.xhtml", "a.js", "a.pdf", "a.mhtml", "a.", "html", "a.png.html"]
+        {
+            assert_eq!(harmless(name), None, "{name}");
+        }
+        assert_eq!(harmless("loss.PNG"), Some("image/png"));
+    }
+}

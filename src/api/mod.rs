@@ -1,0 +1,52 @@
+//! HTTP: routes, wire types, problem documents. Translates, decides nothing.
+//!
+//! The shell, in reading order: [`server`] speaks to sockets, [`shell`] wraps every answer,
+//! [`guard`] turns away what comes from elsewhere, [`caller`] says who asks, [`body`] and
+//! [`paging`] read what they ask, [`sse`] streams, and [`problem`] is the one door from errors to
+//! status codes.
+//!
+//! The resources have one file each; [`router`] lists them, [`openapi`] describes them.
+
+pub mod body;
+pub mod box_now;
+pub mod caller;
+pub mod cookie;
+pub mod gpus;
+pub mod guard;
+pub mod health;
+pub mod idempotency;
+pub mod key_book;
+pub mod keys;
+mod leftover;
+pub mod machine_types;
+pub mod metrics;
+pub mod openapi;
+pub mod paging;
+pub mod problem;
+pub mod projects;
+pub mod queue;
+pub mod request_id;
+pub mod router;
+pub mod secrets;
+pub mod server;
+pub mod session;
+pub mod shell;
+pub mod sse;
+
+pub mod artifacts;
+mod download;
+pub mod events;
+pub mod job_charts;
+pub mod job_logs;
+pub mod job_metrics;
+pub mod job_view;
+pub mod job_wire;
+pub mod jobs;
+mod log_follow;
+mod range;
+pub mod uploads;
+
+pub use body::{Json, Path, Query};
+pub use caller::{KeyBook, Lease};
+pub use paging::{Cursor, Page, PageQuery, Paged};
+pub use problem::Problem;

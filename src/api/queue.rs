@@ -1,0 +1,202 @@
+//! `/queue`: who waits, for what, and who holds it.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{Json, Problem, Query};
+use crate::{
+    domain::{caller::Caller, id::JobId, time::Timestamp},
+    service::{
+        Services,
+        queue::{Holder, Queue, QueueEntry},
+    },
+};
+
+/// The routes of the queue.
+pub fn routes() -> OpenApiRouter<Services> {
+    OpenApiRouter::new().routes(routes!(list))
+}
+
+/// Entries when the client does not say.
+const DEFAULT: u32 = 100;
+/// Most entries.
+const MOST: u32 = 500;
+
+/// How much of the queue is shown.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct QueueFilter {
+    /// Most entries, 1 to 500. Default 100.
+    limit: Option<u32>,
+}
+
+/// The queue, next first, and who holds places now.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QueueView {
+    items: Vec<WaitingView>,
+    running: Vec<RunningView>,
+}
+
+/// A job that waits for a place.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitingView {
+    #[schema(value_type = String)]
+    job_id: JobId,
+    name: String,
+    /// The name of the person.
+    user: String,
+    machine_type: String,
+    /// 1 is next.
+    position: u32,
+    /// What it waits for, for a person.
+    reason: String,
+    needs: NeedsView,
+    /// Who holds what it needs.
+    held_by: Vec<BlockerView>,
+    /// When it starts if everything runs to its time limit; null where that cannot be said.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expected_start: Option<Timestamp>,
+    #[schema(value_type = String, format = DateTime)]
+    since: Timestamp,
+}
+
+/// What a job needs of the box.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NeedsView {
+    /// Thousandths of a core.
+    cpu_millis: u32,
+    memory_bytes: u64,
+    gpus: u32,
+}
+
+/// A job that holds what another needs.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BlockerView {
+    #[schema(value_type = String)]
+    job_id: JobId,
+    name: String,
+    user: String,
+    /// UUIDs.
+    gpus: Vec<String>,
+    /// When its time limit ends it.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+}
+
+/// A job that holds a place.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunningView {
+    #[schema(value_type = String)]
+    job_id: JobId,
+    name: String,
+    user: String,
+    /// UUIDs.
+    gpus: Vec<String>,
+    /// Thousandths of a core.
+    cpu_millis: u32,
+    memory_bytes: u64,
+    /// Null while it is starting.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    started_at: Option<Timestamp>,
+    /// When its time limit ends it.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+}
+
+impl From<QueueEntry> for WaitingView {
+    fn from(entry: QueueEntry) -> Self {
+        let needs = &entry.workload.needs;
+        Self {
+            job_id: entry.waiting.id,
+            name: entry.name,
+            user: entry.user,
+            machine_type: entry.machine_type,
+            position: entry.waiting.position,
+            reason: entry.waiting.reason,
+            needs: NeedsView { cpu_millis: needs.cpu_millis, memory_bytes: needs.memory_bytes, gpus: needs.gpus },
+            held_by: entry.held_by.into_iter().map(BlockerView::from).collect(),
+            expected_start: entry.waiting.expected_start,
+            since: entry.workload.created_at,
+        }
+    }
+}
+
+impl From<Holder> for BlockerView {
+    fn from(holder: Holder) -> Self {
+        Self {
+            job_id: holder.job,
+            name: holder.name,
+            user: holder.user,
+            gpus: holder.gpus.iter().map(ToString::to_string).collect(),
+            until: holder.until,
+        }
+    }
+}
+
+impl From<Holder> for RunningView {
+    fn from(holder: Holder) -> Self {
+        Self {
+            job_id: holder.job,
+            name: holder.name,
+            user: holder.user,
+            gpus: holder.gpus.iter().map(ToString::to_string).collect(),
+            cpu_millis: holder.cpu_millis,
+            memory_bytes: holder.memory_bytes,
+            started_at: holder.started_at,
+            until: holder.until,
+        }
+    }
+}
+
+impl From<Queue> for QueueView {
+    fn from(queue: Queue) -> Self {
+        Self {
+            items: queue.waiting.into_iter().map(WaitingView::from).collect(),
+            running: queue.holders.into_iter().map(RunningView::from).collect(),
+        }
+    }
+}
+
+/// Lists who waits for a place, next first, and who holds places now.
+#[utoipa::path(get, path = "/queue", tag = "box", params(QueueFilter), responses((status = 200, body = QueueView)))]
+async fn list(
+    State(services): State<Services>,
+    caller: Caller,
+    Query(filter): Query<QueueFilter>,
+) -> Result<Json<QueueView>, Problem> {
+    let limit = filter.limit.unwrap_or(DEFAULT);
+    if !(1..=MOST).contains(&limit) {
+        return Err(Problem::invalid("invalid_query", "limit", format!("limit is from 1 to {MOST}")));
+    }
+    Ok(Json(services.queue(&caller, limit as usize).await?.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::router::tests::busy_box;
+
+    #[tokio::test]
+    async fn the_queue_says_who_waits_for_whom() {
+        let api = busy_box().await;
+        let answer = api.ask("GET", "queue", None).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        insta::assert_snapshot!(serde_json::to_string_pretty(&answer.body).unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_limit_out_of_range_is_refused() {
+        let api = busy_box().await;
+        for limit in ["0", "501", "x"] {
+            let answer = api.ask("GET", &format!("queue?limit={limit}"), None).await;
+            assert_eq!((answer.status.as_u16(), answer.body["field"].as_str()), (422, Some("limit")));
+        }
+    }
+}
