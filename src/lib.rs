@@ -15,5 +15,6 @@ pub mod auth;
 pub mod service;
 pub mod reconcile;
 pub mod api;
+pub mod ui;
 pub mod config;
 pub mod telemetry;

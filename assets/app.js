@@ -1,0 +1,48 @@
+// Starts the UI: the shell, the routes, the session, the event stream.
+import { api, onSignedOut } from "/api.js";
+import { events } from "/events.js";
+import { route, start, go } from "/router.js";
+import "/components/app-shell.js";
+import "/components/keyboard-help.js";
+
+route("/", () => import("/pages/overview.js"));
+route("/sign-in", () => import("/pages/sign-in.js"));
+route("/jobs", () => import("/pages/jobs.js"));
+route("/jobs/new", () => import("/pages/new-job.js"));
+route("/jobs/:id", () => import("/pages/job.js"));
+route("/jobs/:id/:tab", () => import("/pages/job.js"));
+route("/projects", () => import("/pages/projects.js"));
+route("/projects/:id", () => import("/pages/project.js"));
+route("/secrets", () => import("/pages/secrets.js"));
+route("/keys", () => import("/pages/keys.js"));
+
+const shell = document.querySelector("app-shell");
+
+/** Without a session every page is the sign-in page, which leads back to where one wanted to go. */
+onSignedOut(() => {
+  events.close();
+  shell.session = null;
+  if (location.pathname === "/sign-in") return;
+  const wanted = location.pathname + location.search + location.hash;
+  go(wanted === "/" ? "/sign-in" : `/sign-in?next=${encodeURIComponent(wanted)}`, { replace: true });
+});
+
+/** Asks who is signed in; called at the start and after each sign-in. */
+export async function enter() {
+  try {
+    shell.session = await api.session();
+    events.open();
+    return true;
+  } catch (problem) {
+    if (problem.status !== 401) shell.startProblem = problem;
+    return false;
+  }
+}
+
+document.addEventListener("signed-in", enter);
+// A revoked key ends the stream, and the stream alone cannot say why.
+events.addEventListener("refused", () => api.checkSession().catch(() => {}));
+
+const signingIn = location.pathname === "/sign-in";
+if (signingIn || (await enter())) start(shell.outlet);
+else if (!shell.startProblem) start(shell.outlet);

@@ -1,0 +1,237 @@
+// The form that submits a job; with ?clone=ID it begins as that job was.
+import { html, nothing } from "/html.js";
+import { addresses, api, newIdempotencyKey } from "/api.js";
+import { bytes, jobAsCurl } from "/format.js";
+import { go } from "/router.js";
+import { draftFromSpec, emptyDraft, specFromDraft } from "/pages/job-draft.js";
+import { Page } from "/components/page.js";
+import { Resource } from "/components/resource.js";
+import { failed, loading } from "/components/states.js";
+import { toast } from "/components/toast-list.js";
+import "/components/code-block.js";
+import "/components/drop-zone.js";
+import "/components/env-editor.js";
+import "/components/machine-picker.js";
+import "/components/ui-icon.js";
+
+/** The fields that the form shows; a problem in another one is told above the button. */
+const SHOWN = ["image", "command", "name", "project", "machineType", "env", "workspace", "workingDirectory", "ports", "timeLimitSeconds", "retries", "priority", "tags", "sharedMemoryBytes", "user", "registryUsername", "registryPassword", "build"];
+
+export default class NewJobPage extends Page {
+  draft = emptyDraft();
+  problem = null;
+  busy = null; // What is being done, in words.
+
+  start() {
+    this.heading = "New job";
+    this.types = new Resource(this, api.machineTypes);
+    this.projects = new Resource(this, () => api.projects({ limit: 500 }));
+    this.secrets = new Resource(this, () => api.secrets({ limit: 500 }));
+    this.types.load().then(() => this.#chooseDefault());
+    this.projects.load();
+    this.secrets.load();
+    this.watch(["job", "gpu"], () => this.types.refresh());
+    this.watch(["secret"], () => this.secrets.refresh());
+    const project = this.route.query.get("project");
+    if (project) this.draft.project = project;
+    if (this.route.query.get("clone")) this.#prefill(this.route.query.get("clone"));
+  }
+
+  async #prefill(id) {
+    this.prefilling = true;
+    try {
+      const job = await api.job(id);
+      this.draft = draftFromSpec(job);
+      this.#chooseDefault();
+    } catch (problem) {
+      this.problem = problem;
+    }
+    this.prefilling = false;
+    this.update();
+  }
+
+  #chooseDefault() {
+    const types = this.types.value?.items ?? [];
+    this.draft.machineType ||= types.find((type) => type.default)?.name ?? types[0]?.name ?? "";
+    this.update();
+  }
+
+  #set(changes) {
+    Object.assign(this.draft, changes);
+    this.update();
+  }
+
+  #bind(name) {
+    return (event) => this.#set({ [name]: event.target.value });
+  }
+
+  #submit = async (event) => {
+    event.preventDefault();
+    if (this.busy) return;
+    this.problem = null;
+    try {
+      let upload = this.draft.uploadId;
+      if (this.draft.workspace === "upload" && this.draft.file) {
+        this.#busyWith(`Uploading ${this.draft.file.name}…`);
+        upload = this.draft.uploadId = (await api.upload(this.draft.file)).id;
+        this.draft.file = null; // A second try does not send it again.
+        this.draft.uploaded = true;
+      }
+      this.#busyWith("Submitting…");
+      const spec = specFromDraft({ ...this.draft, uploadId: upload });
+      const job = await api.createJob(spec, this.#intent(spec));
+      toast(`${job.name} was accepted.`);
+      go(`/jobs/${job.id}`);
+    } catch (problem) {
+      this.problem = problem;
+      if (problem.status) this.intent = null; // It was answered: the next try is a new intent.
+      this.#busyWith(null);
+      requestAnimationFrame(() => this.querySelector('[aria-invalid="true"], .problem')?.scrollIntoView({ block: "center" }));
+      this.querySelector('[aria-invalid="true"]')?.focus();
+    }
+  };
+
+  /** The same job sent again after the connection broke is one job; a changed one is another. */
+  #intent(spec) {
+    const text = JSON.stringify(spec);
+    if (this.intent?.text !== text) this.intent = { text, key: newIdempotencyKey() };
+    return this.intent.key;
+  }
+
+  #busyWith(words) {
+    this.busy = words;
+    this.update();
+  }
+
+  /** The wrong field's part of the form, by the first name in a path such as "env.KEY" or "ports[0]". */
+  #wrongField() {
+    const name = this.problem?.field?.split(/[.[]/)[0];
+    if (name === "build" && this.draft.workspace === "none") return null;
+    return SHOWN.includes(name) ? name : null;
+  }
+
+  #invalid(name) {
+    return this.#wrongField() === name ? "true" : nothing;
+  }
+
+  #wrong(name) {
+    return this.#wrongField() === name ? html`<span class="wrong" role="alert">${this.problem.detail}</span>` : nothing;
+  }
+
+  #field(name, label, control, hint) {
+    return html`<div class="field"><label for=${name}>${label}</label>${control}${hint ? html`<span class="hint">${hint}</span>` : nothing}${this.#wrong(name)}</div>`;
+  }
+
+  #input(name, placeholder = "", { type = "text", mono = false, list, required = false, field = name } = {}) {
+    return html`<input id=${field} name=${name} type=${type} class=${mono ? "mono" : ""} placeholder=${placeholder} .value=${this.draft[name]} list=${list ?? nothing} ?required=${required} spellcheck="false" aria-invalid=${this.#invalid(field)} @input=${this.#bind(name)}>`;
+  }
+
+  view() {
+    if (this.prefilling) return loading(8);
+    return html`
+      <header class="page-head"><div><h1>${this.draft.cloneOf ? "Clone a job" : "New job"}</h1><p>${this.draft.cloneOf ? html`Everything is as in <a href="/jobs/${this.draft.cloneOf}">${this.draft.cloneOf}</a>; change what you like.` : "An image, a command, and the machine to run it on."}</p></div></header>
+      <div class="form-page">
+        <form @submit=${this.#submit} novalidate>
+          ${this.#what()} ${this.#where()} ${this.#workspace()} ${this.#environment()} ${this.#more()}
+          ${this.problem && !this.#wrongField() ? failed(this.problem) : nothing}
+          <div class="row"><button class="button primary" ?disabled=${Boolean(this.busy)}><ui-icon name="play" size="s"></ui-icon>${this.busy ?? "Start the job"}</button><a class="button ghost" href="/jobs">Cancel</a></div>
+        </form>
+        <aside class="aside" aria-label="The same as a request">
+          <div class="card card-body stack-s"><h2>As a request</h2><p class="small quiet">The same job from a terminal or a script.</p><code-block label="Request as curl" .text=${jobAsCurl(addresses.jobs(), specFromDraft(this.draft))}></code-block></div>
+        </aside>
+      </div>`;
+  }
+
+  #what() {
+    return html`
+      <section class="form-section"><h2>What runs</h2>
+        ${this.#field("image", "Image", this.#input("image", "python:3.12-slim", { mono: true, required: true }), this.draft.workspace !== "none" ? "May be left empty when a Dockerfile of the workspace is built." : "")}
+        ${this.#field("command", "Command", html`<textarea id="command" name="command" class="mono" placeholder="python train.py --epochs 10" .value=${this.draft.command} spellcheck="false" aria-invalid=${this.#invalid("command")} @input=${this.#bind("command")}></textarea>`, "Run by /bin/sh -c. Left empty, the image's own command runs.")}
+        <div class="two">
+          ${this.#field("name", "Name", this.#input("name", "made up if left empty"))}
+          ${this.#field("project", "Project", this.#input("project", "default", { list: "project-names" }), "A new name makes a new project.")}
+        </div>
+        <datalist id="project-names">${this.projects.value?.items.map((project) => html`<option value=${project.name}></option>`)}</datalist>
+      </section>`;
+  }
+
+  #where() {
+    return html`
+      <section class="form-section"><h2>Machine</h2>
+        ${this.types.show(({ items }) => html`<machine-picker .types=${items} .value=${this.draft.machineType} @pick=${(event) => this.#set({ machineType: event.detail })}></machine-picker>`)}
+        ${this.#wrong("machineType")}
+      </section>`;
+  }
+
+  #workspace() {
+    const kinds = [["none", "None"], ["git", "Git"], ["upload", "Upload"]];
+    return html`
+      <section class="form-section"><h2>Workspace</h2>
+        <div><div class="segments" role="radiogroup" aria-label="Workspace">${kinds.map(([value, name]) => html`<label><input type="radio" name="workspace" value=${value} .checked=${this.draft.workspace === value} @change=${() => this.#set({ workspace: value })}>${name}</label>`)}</div></div>
+        ${this.draft.workspace === "git" ? this.#git() : nothing}
+        ${this.draft.workspace === "upload" ? this.#upload() : nothing}
+        ${this.draft.workspace === "none" ? html`<p class="small quiet">The job starts in the image as it is. <code>/storage</code> is shared and stays; what is written to <code>/artifacts</code> is kept with the job.</p>` : nothing}
+        ${this.#wrong("workspace")}
+      </section>`;
+  }
+
+  #git() {
+    return html`
+      <div class="two">
+        ${this.#field("git", "Address", this.#input("git", "https://example.org/team/model.git", { mono: true }))}
+        ${this.#field("ref", "Branch, tag or commit", this.#input("ref", "the default branch", { mono: true }))}
+        ${this.#field("gitUsername", "User name", this.#input("gitUsername", "for a private repository"))}
+        ${this.#field("gitPassword", "Password or token", this.#secretInput("gitPassword"), this.#passwordHint())}
+      </div>`;
+  }
+
+  #upload() {
+    const { file, uploadId } = this.draft;
+    if (file || uploadId) {
+      return html`<div class="note"><ui-icon name="package"></ui-icon><div class="grow"><strong>${file?.name ?? "Archive uploaded"}</strong><div class="small quiet">${file ? bytes(file.size) : html`<code>${uploadId}</code>`}</div></div><button type="button" class="button small" @click=${() => this.#set({ file: null, uploadId: "" })}>Another</button></div>`;
+    }
+    return html`<drop-zone accept=".zip,.tar,.tgz,.gz,.zst" @file=${(event) => this.#set({ file: event.detail })}></drop-zone>`;
+  }
+
+  #secretInput(name) {
+    return html`<input id=${name} type="text" class="mono" placeholder="secret:NAME" list="secret-names" autocomplete="off" spellcheck="false" .value=${this.draft[name]} aria-invalid=${this.#invalid(name)} @input=${this.#bind(name)}>`;
+  }
+
+  #passwordHint() {
+    return this.draft.cloneOf ? "Left empty, it stays as it was." : "secret:NAME takes it from a secret.";
+  }
+
+  #environment() {
+    const names = [...new Set(this.secrets.value?.items.map((secret) => secret.name) ?? [])];
+    return html`
+      <section class="form-section"><h2>Environment</h2>
+        <env-editor .rows=${this.draft.env} .secrets=${names} @edit=${(event) => this.#set({ env: event.detail })}></env-editor>
+        <datalist id="secret-names">${names.map((name) => html`<option value="secret:${name}"></option>`)}</datalist>
+        ${this.#wrong("env")}
+      </section>`;
+  }
+
+  #more() {
+    const fields = ["workingDirectory", "ports", "timeLimitSeconds", "retries", "priority", "tags", "sharedMemoryBytes", "user", "registryUsername", "registryPassword", "build"];
+    return html`
+      <details ?open=${this.draft.advanced || fields.includes(this.#wrongField())}>
+        <summary>More: limits, retries, ports, tags, registry</summary>
+        <div class="stack">
+          <div class="two">
+            ${this.#field("timeLimitSeconds", "Time limit in minutes", this.#input("timeLimitMinutes", "none", { type: "number", field: "timeLimitSeconds" }), "The job is ended when it has run this long.")}
+            ${this.#field("retries", "Retries after a failure", this.#input("retries", "0", { type: "number" }))}
+            ${this.#field("priority", "Priority, -100 to 100", this.#input("priority", "0", { type: "number" }), "Higher goes first.")}
+            ${this.#field("tags", "Tags", this.#input("tags", "vision, baseline"), "Separated by commas.")}
+            ${this.#field("ports", "Ports", this.#input("ports", "8080, 6006:16006", { mono: true }), "container or container:host, separated by commas.")}
+            ${this.#field("workingDirectory", "Working directory", this.#input("workingDirectory", "the workspace, or the image's own", { mono: true }))}
+            ${this.#field("sharedMemoryBytes", "Shared memory in MiB", this.#input("sharedMemoryMib", "chosen by the daemon", { type: "number", field: "sharedMemoryBytes" }), "Data loaders with many workers need more.")}
+            ${this.#field("user", "User in the container", this.#input("user", "the image's own", { mono: true }))}
+            ${this.#field("registryUsername", "Registry user name", this.#input("registryUsername", "for a private image"))}
+            ${this.#field("registryPassword", "Registry password", this.#secretInput("registryPassword"), this.#passwordHint())}
+            ${this.draft.workspace === "none" ? nothing : this.#field("build", "Build from Dockerfile", this.#input("dockerfile", "Dockerfile", { mono: true, field: "build" }), "A path in the workspace; the image is built from it first.")}
+          </div>
+        </div>
+      </details>`;
+  }
+}
+customElements.define("new-job-page", NewJobPage);
