@@ -18,3 +18,5 @@ pub mod api;
 pub mod ui;
 pub mod config;
 pub mod telemetry;
+pub mod cli;
+pub mod app;

@@ -1,0 +1,308 @@
+//! The one place that builds every room and hands it to the others.
+
+use std::{io::Write, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc};
+
+use anyhow::Context;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    api::{guard::Guard, router, server, shell::Shell},
+    auth::{ApiKey, Sealer},
+    cli,
+    config::{Config, GpuAccessChoice},
+    domain::{
+        board::Board,
+        gpu::Inventory,
+        id::IdSource,
+        time::{Clock, Timestamp},
+    },
+    executor::{
+        GpuAccess,
+        docker::{Docker, DockerSettings},
+    },
+    gpu::{
+        GpuInventory,
+        nvml::{NvmlGpus, NvmlSettings},
+    },
+    host,
+    reconcile::{self, Works, gpus::Types},
+    service::{self, Services},
+    storage::{
+        archive::ArchiveLimits,
+        layout::DataDir,
+        upload::{UploadLimits, UploadStore},
+    },
+    store::{self, Store},
+    ui,
+};
+
+/// The operating system's random generator.
+struct SystemRandom;
+
+impl IdSource for SystemRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        use rand::TryRng;
+        rand::rngs::SysRng.try_fill_bytes(bytes).expect("the operating system gives random bytes");
+    }
+}
+
+/// The system's clock.
+struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
+/// The rooms that both the daemon and the subcommands need.
+pub struct Rooms {
+    pub services: Services,
+    pub store: Store,
+    pub data: DataDir,
+    pub board: Arc<Board>,
+    log_hub: service::RunLogHub,
+    ids: Arc<dyn IdSource>,
+    clock: Arc<dyn Clock>,
+    /// Signs the labels of containers.
+    label_key: [u8; 32],
+}
+
+/// Opens what is in the data directory and builds the services on it. Blocks on the disk.
+///
+/// A daemon may have the directory at the same time: SQLite lets a second process in, and nothing else
+/// is touched here.
+///
+/// # Errors
+/// In words that say what to do.
+pub fn open(config: &Config) -> anyhow::Result<Rooms> {
+    let ids: Arc<dyn IdSource> = Arc::new(SystemRandom);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let data = DataDir::create(&config.data.dir).with_context(|| {
+        format!("cannot use {} as data directory; choose another with --data-dir", config.data.dir.display())
+    })?;
+    let sealer = Arc::new(Sealer::open_or_create(&data.keys().join("secrets.key"), Arc::clone(&ids))?);
+    let store = Store::open(&data.database(), &data.backups())
+        .with_context(|| format!("cannot open the database {}", data.database().display()))?;
+    // Until NVML has been asked, the types are those of a machine without GPUs.
+    let types = types(config);
+    let catalogue = types.catalogue(&Inventory::default()).or_else(|_| {
+        Types { specs: Vec::new(), default: None, aliases: Vec::new(), ..types }.catalogue(&Inventory::default())
+    })?;
+    let board = Arc::new(Board::new(catalogue));
+    let limits = &config.limits;
+    let uploads = UploadStore::at(
+        &data.uploads(),
+        UploadLimits {
+            max_bytes: limits.upload.0,
+            archive: ArchiveLimits { max_entries: limits.upload_files, max_bytes: limits.upload_unpacked.0 },
+            keep: config.retention.uploads.0,
+        },
+    );
+    let log_hub = service::RunLogHub::default();
+    let settings = service::Settings {
+        jobs_waiting_per_team: u32::try_from(limits.jobs_waiting_per_team).unwrap_or(u32::MAX),
+        longest_time_limit: limits.job_time.0,
+        sessions_kept: config.retention.sessions.0,
+        sign_in_links_kept: config.retention.sign_in_links.0,
+        publish_address: config.engine.publish_address,
+        cpu_capacity_millis: cpu_capacity(config),
+        memory_capacity_bytes: memory_capacity(config),
+        avoid_busy_gpus: config.gpu.avoid_busy,
+    };
+    let label_key = sealer.derive("gradientd 2026 labels of containers");
+    let services = Services::new(
+        store.clone(),
+        Arc::clone(&clock),
+        Arc::clone(&ids),
+        sealer,
+        data.clone(),
+        Arc::clone(&board),
+        Arc::clone(&log_hub),
+        uploads,
+        settings,
+    );
+    Ok(Rooms { services, store, data, board, log_hub, ids, clock, label_key })
+}
+
+/// Opens the services alone, for a subcommand.
+///
+/// # Errors
+/// As [`open`]; and when the database is older than this program while a daemon works on it, which
+/// knows nothing of today's schema.
+pub fn open_services(config: &Config) -> anyhow::Result<Services> {
+    let database = config.data.dir.join("gradientd.db");
+    let older =
+        store::is_older(&database).with_context(|| format!("cannot open the database {}", database.display()))?;
+    // Held until the database has been brought up to date.
+    let _claimed = older
+        .then(|| cli::data_dir::DataDir::claim(&config.data.dir))
+        .transpose()
+        .context("the daemon that runs is older than this program: restart the daemon")?;
+    Ok(open(config)?.services)
+}
+
+/// Runs the daemon until `stop`.
+///
+/// # Errors
+/// When it cannot start, in words that say what to do; or when the database turns out to be damaged.
+pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let listener = server::bind(config.server.listen).await?;
+    let rooms = open(&config)?;
+    rooms.services.upload_store().remove_unfinished().context("cannot clear broken uploads away")?;
+    first_start(&rooms, &config).await?;
+
+    let gpus: Arc<dyn GpuInventory> = Arc::new(NvmlGpus::start(NvmlSettings {
+        library: config.gpu.nvml_library.clone(),
+        ..NvmlSettings::default()
+    })?);
+    let box_id = rooms.services.box_id().await?;
+    let docker = Docker::connect(docker_settings(&config, box_id.clone(), rooms.label_key));
+    let works = Works {
+        services: rooms.services.clone(),
+        store: rooms.store.clone(),
+        executor: Arc::new(docker),
+        data: rooms.data.clone(),
+        board: Arc::clone(&rooms.board),
+        log_hub: Arc::clone(&rooms.log_hub),
+        clock: Arc::clone(&rooms.clock),
+        died: reconcile::engine::Died::default(),
+        settings: Arc::new(loop_settings(&config, box_id)),
+        stop: stop.clone(),
+        tasks: TaskTracker::new(),
+    };
+    reconcile::gpus::start(&works, gpus, types(&config), config.gpu.poll_interval.0).await;
+    reconcile::disk::start(&works);
+    reconcile::engine::start(&works);
+    reconcile::workloads::start(&works);
+    reconcile::samples::start(&works);
+    reconcile::collect::start(&works);
+    let damage = tokio::spawn(look_for_damage(rooms.store.clone(), stop.clone()));
+
+    let shell = Shell {
+        guard: Guard::new(config.server.listen, &config.server.hosts),
+        body_bytes: config.limits.body.0,
+        ids: Arc::clone(&rooms.ids),
+    };
+    let routes = router::api(rooms.services.clone(), shell, ui::router(), stop.clone());
+    tracing::info!("listening on http://{}", config.server.listen);
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::warn!(%error, "systemd could not be told that the daemon is ready");
+    }
+    let grace = config.server.shutdown_grace.0;
+    server::serve(listener, routes, stop, grace, config.limits.connections).await;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+
+    works.tasks.close();
+    if tokio::time::timeout(grace, works.tasks.wait()).await.is_err() {
+        tracing::warn!("some work was still under way after {grace:?}; the next start goes on with it");
+    }
+    rooms.store.close().await;
+    damage.await.context("the check of the database")?
+}
+
+/// Looks over the database while the daemon works, and ends the daemon when it is damaged: going on
+/// would spread it.
+async fn look_for_damage(store: Store, stop: CancellationToken) -> anyhow::Result<()> {
+    let checked = tokio::task::spawn_blocking(move || store.check()).await.context("the check of the database")?;
+    match checked {
+        Err(error @ store::StoreError::Damaged(_)) => {
+            stop.cancel();
+            Err(error.into())
+        }
+        // Closed meanwhile, or a passing fault: the next start looks again.
+        _ => Ok(()),
+    }
+}
+
+/// Makes team, admin and key at the very first start, and tells how to sign in.
+async fn first_start(rooms: &Rooms, config: &Config) -> anyhow::Result<()> {
+    let path = rooms.data.admin_key();
+    let file = path.clone();
+    let Some(made) = rooms.services.first_start(move |key| keep_key(&file, key)).await? else { return Ok(()) };
+    let link = cli::sign_in::link(config.server.listen, &made.link);
+    cli::print(&format!(
+        "First start. The admin's key is in {}.\nSign in, once and within {} minutes: {link}\nAnother link: gradientd sign-in\n",
+        path.display(),
+        config.retention.sign_in_links.0.as_secs() / 60
+    ))?;
+    Ok(())
+}
+
+fn keep_key(path: &Path, key: &ApiKey) -> std::io::Result<()> {
+    let draft = path.with_extension("part");
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    writeln!(file, "{}", key.reveal())?;
+    file.sync_all()?;
+    std::fs::rename(&draft, path)
+}
+
+fn types(config: &Config) -> Types {
+    Types {
+        cores: u32::try_from(cpu_capacity(config) / 1000).unwrap_or(u32::MAX).max(1),
+        memory_bytes: memory_capacity(config),
+        specs: config.scheduler.machine_types.clone(),
+        default: config.scheduler.default_machine_type.clone(),
+        aliases: config.scheduler.aliases.clone().into_iter().collect(),
+    }
+}
+
+fn cpu_capacity(config: &Config) -> u64 {
+    let all = u64::from(host::cores()) * 1000;
+    all.saturating_sub(config.scheduler.cpu_reserve_millis.into()).max(1000)
+}
+
+fn memory_capacity(config: &Config) -> u64 {
+    let all = host::Host::default().look().map_or(4 << 30, |reading| reading.memory.total_bytes);
+    // However large the reserve, half of the machine stays for jobs.
+    all.saturating_sub(config.scheduler.memory_reserve.0).max(all / 2)
+}
+
+/// Returns what `config` says about the engine.
+pub fn docker_settings(config: &Config, box_id: String, mac_key: [u8; 32]) -> DockerSettings {
+    DockerSettings {
+        socket: config.engine.socket.clone(),
+        box_id,
+        mac_key,
+        publish_address: config.engine.publish_address,
+        network: config.engine.network.clone(),
+        cgroup_parent: None,
+        gpu_access: match config.engine.gpu_access {
+            GpuAccessChoice::Auto => None,
+            GpuAccessChoice::Runtime => Some(GpuAccess::Runtime),
+            GpuAccessChoice::DeviceRequest => Some(GpuAccess::DeviceRequest),
+            GpuAccessChoice::Cdi => Some(GpuAccess::Cdi),
+            GpuAccessChoice::Devices => Some(GpuAccess::Devices),
+        },
+        unlimited_memlock: false,
+        timeouts: crate::executor::docker::CallTimeouts::default(),
+    }
+}
+
+fn loop_settings(config: &Config, box_id: String) -> reconcile::Settings {
+    let (engine, retention) = (&config.engine, &config.retention);
+    reconcile::Settings {
+        box_id,
+        stop_grace: engine.stop_grace.0,
+        prepare_parallel: engine.prepare_parallel as usize,
+        start_parallel: engine.start_parallel.max(1) as usize,
+        pids: engine.pids,
+        shared_memory_percent: engine.shared_memory_percent,
+        log_buffer_bytes: engine.log_buffer.0,
+        log_bytes: config.limits.job_log.0,
+        publish_address: engine.publish_address,
+        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        cpu_capacity_millis: cpu_capacity(config),
+        memory_capacity_bytes: memory_capacity(config),
+        avoid_busy_gpus: config.gpu.avoid_busy,
+        keep_events: retention.events.0,
+        keep_idempotency: retention.idempotency.0,
+        keep_raw_metrics: retention.metrics_raw.0,
+        keep_minute_metrics: retention.metrics_minute.0,
+        disk_warn_percent: config.disk.warn_percent,
+        disk_refuse_percent: config.disk.refuse_percent,
+        disk_min_free_bytes: config.disk.min_free.0,
+    }
+}

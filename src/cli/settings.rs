@@ -1,0 +1,40 @@
+//! The flags that every subcommand has which reads settings.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::{Config, ConfigArgs, ConfigError, Loaded};
+
+/// Where settings come from, and those that the command line sets.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Settings")]
+pub struct SettingsArgs {
+    /// Read this settings file instead of /etc/gradientd/gradientd.toml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Keep everything in this directory (data.dir)
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Listen on this address and port (server.listen)
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// Set any one setting; may be repeated
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl SettingsArgs {
+    /// Gathers the settings from all layers.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first thing that is wrong.
+    pub fn load(&self) -> Result<Loaded, ConfigError> {
+        Config::load(&ConfigArgs {
+            file: self.config.clone(),
+            data_dir: self.data_dir.clone(),
+            listen: self.listen.clone(),
+            set: self.set.clone(),
+        })
+    }
+}
