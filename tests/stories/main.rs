@@ -1,0 +1,31 @@
+//! Stories: what users do and see, over HTTP, against the daemon's own binary on a real engine.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says aloud what it skips"
+)]
+
+mod daemon;
+mod engine;
+mod wire;
+
+mod artifacts;
+mod build_an_image;
+mod charts_and_metrics;
+mod full_disk;
+mod gpus_and_queue;
+mod hostile_input;
+mod inside_a_container;
+mod keys_and_doors;
+mod logs;
+mod private_registry;
+mod projects_and_tags;
+mod refuse_to_start;
+mod run_a_job;
+mod secrets;
+mod survive_a_restart;
+#[cfg(feature = "faults")]
+mod survive_faults;
+mod survive_the_engine;
+mod workspaces;
