@@ -1,0 +1,69 @@
+// A headless Chromium with a fresh profile, and pages that remember everything they complained of.
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+const ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const SCREENSHOTS = process.env.SCREENSHOTS;
+
+/** Starts the browser; `CHROMIUM` names another binary than the distribution's. */
+export async function openBrowser({ width = 1360, height = 900, colorScheme = "light" } = {}) {
+  const profile = await mkdtemp(join(tmpdir(), "gradientd-browser-"));
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    headless: true,
+    args: ARGUMENTS,
+    viewport: { width, height },
+    colorScheme,
+    acceptDownloads: true,
+    timezoneId: "UTC",
+  });
+  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  return {
+    context,
+    /** A tab whose console errors, page errors and policy violations collect in `tab.complaints`. */
+    async tab() {
+      const page = await context.newPage();
+      page.setDefaultTimeout(30_000); // A deadline, not a wait: a busy machine may need it.
+      page.complaints = [];
+      const open = new Set();
+      page.unanswered = () => [...open].map((request) => `unanswered: ${request.method()} ${request.url()}`);
+      page.on("request", (request) => open.add(request));
+      page.on("requestfinished", (request) => open.delete(request));
+      page.on("requestfailed", (request) => open.delete(request));
+      page.on("pageerror", (error) => page.complaints.push(`error: ${error.message}`));
+      page.on("console", (message) => {
+        // A refused request is told by the page itself; the browser's own line about it is no fault.
+        const refused = /Failed to load resource: .*\b(401|404|409|422)\b/.test(message.text());
+        if (message.type() === "error" && !refused) page.complaints.push(`console: ${message.text()}`);
+      });
+      await page.addInitScript(() => {
+        document.addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));
+      });
+      return page;
+    },
+    async close() {
+      await context.close();
+      await rm(profile, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Waits for a part of the page; a page that never shows it is told with what it shows instead. */
+export async function sees(page, selector) {
+  try {
+    await page.waitForSelector(selector);
+  } catch (cause) {
+    await picture(page, "not-seen");
+    const shown = await page.evaluate(() => document.body.innerText.slice(0, 1500));
+    throw new Error(`${page.url()} never showed ${selector} but:\n${shown}\n${page.complaints.join("\n")}\n${page.unanswered().join("\n")}`, { cause });
+  }
+}
+
+/** Saves what the page looks like where `SCREENSHOTS` names a folder. */
+export async function picture(page, name, options = {}) {
+  if (!SCREENSHOTS) return;
+  await mkdir(SCREENSHOTS, { recursive: true });
+  await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), ...options });
+}

@@ -1,0 +1,265 @@
+// What a person does in the browser, from the sign-in link to signing out.
+//
+// Against a real daemon: GRADIENTD_URL=http://127.0.0.1:7070 GRADIENTD_SIGN_IN=LINK node --test ui.test.mjs
+// (the link is a one-time link, the box needs the image gradient-test/busybox). Without them the
+// stories run on the mock, which proves the pages and not the daemon.
+import assert from "node:assert/strict";
+import { after, afterEach, before, test } from "node:test";
+import { openBrowser, picture } from "./browser.mjs";
+import { startMock } from "./mock.mjs";
+
+const IMAGE = process.env.GRADIENTD_TEST_IMAGE ?? "gradient-test/busybox";
+const TRAIN = `i=0; while [ $i -lt 900 ]; do i=$((i+1)); echo "step $i"; echo "{\\"chart\\": \\"loss\\", \\"x\\": $i, \\"y\\": 0.$((999-i))}"; sleep 0.2; done`;
+const STAMP = Date.now().toString(36); // A box may hold what an earlier run left.
+const JOB = `browser-${STAMP}`;
+const PROJECT = `project-${STAMP}`;
+const SECRET = `SECRET_${STAMP}`;
+
+let mock, browser, page, url, jobPath;
+
+before(async () => {
+  if (!process.env.GRADIENTD_URL) mock = await startMock();
+  url = process.env.GRADIENTD_URL ?? mock.url;
+  browser = await openBrowser();
+  page = await browser.tab();
+});
+
+after(async () => {
+  await browser?.close();
+  await mock?.close();
+});
+
+afterEach(() => assert.deepEqual(page.complaints.splice(0), [], "the browser complained"));
+
+const link = (name) => page.getByRole("link", { name, exact: true });
+const button = (name) => page.getByRole("button", { name, exact: true });
+const chip = () => page.locator("main .job-title state-chip");
+const path = () => new URL(page.url()).pathname;
+
+test("a page asks for a sign-in and the one-time link gives it", async () => {
+  await page.goto(`${url}/jobs`);
+  await page.getByRole("heading", { name: "Sign in to gradientd" }).waitFor();
+  assert.equal(path(), "/sign-in");
+  await picture(page, "story-1-sign-in");
+
+  await page.goto(process.env.GRADIENTD_SIGN_IN ?? mock.signIn);
+  await page.getByRole("navigation", { name: "Main" }).waitFor();
+  assert.equal(path(), "/");
+  assert.equal(new URL(page.url()).hash, "", "the token left the address");
+  await page.getByRole("heading", { name: "GPUs", exact: true }).waitFor();
+  await picture(page, "story-2-overview", { fullPage: true });
+});
+
+test("the form names the field that is wrong and sends nothing", async () => {
+  await link("New job").first().click();
+  await page.getByRole("heading", { name: "New job" }).waitFor();
+  await page.getByLabel("Command").fill("true");
+  await page.locator(".pick").first().waitFor();
+  await button("Start the job").click();
+  await page.locator(".wrong, .problem").first().waitFor();
+  assert.equal(path(), "/jobs/new");
+  await picture(page, "story-3-wrong", { fullPage: true });
+});
+
+test("a job that names a missing secret is refused with its name", async () => {
+  await page.getByLabel("Image").fill(IMAGE);
+  await button("Add a variable").click();
+  await page.getByLabel("Name of variable 1").fill("TOKEN");
+  await page.getByLabel("Value of variable 1").fill(`secret:${SECRET}`);
+  await button("Start the job").click();
+  await page.locator(".wrong, .problem").filter({ hasText: SECRET }).waitFor();
+  await button("Remove variable 1").click();
+});
+
+test("a submitted job opens and its log is live", async () => {
+  await page.getByLabel("Command").fill(TRAIN);
+  await page.getByLabel("Name", { exact: true }).fill(JOB);
+  await page.getByLabel("Project").fill(PROJECT);
+  await page.getByText("More: limits").click();
+  await page.getByLabel("Tags").fill(`t${STAMP}`);
+  await button("Start the job").click();
+  await page.getByRole("heading", { name: JOB }).waitFor();
+  jobPath = path();
+  await page.evaluate(() => (window.sameDocument = true));
+  await page.getByText("step 3", { exact: true }).waitFor({ timeout: 60_000 });
+  await page.getByText("step 12", { exact: true }).waitFor();
+  await page.waitForFunction(() => document.querySelector("main .job-title state-chip").textContent === "running");
+  assert.ok(await page.evaluate(() => window.sameDocument), "the page was not loaded again");
+  await picture(page, "story-4-log");
+});
+
+test("printed points become a chart that grows while one looks", async () => {
+  await link("Charts").click();
+  await page.locator("line-chart canvas").waitFor();
+  await page.getByRole("heading", { name: "loss" }).waitFor();
+  const points = () => page.evaluate(() => Number(/(\d+) points/.exec(document.querySelector("line-chart").ariaLabel ?? document.querySelector("line-chart").getAttribute("aria-label"))[1]));
+  const before = await points();
+  await page.waitForFunction((count) => Number(/(\d+) points/.exec(document.querySelector("line-chart").getAttribute("aria-label"))[1]) > count, before);
+  await picture(page, "story-5-chart");
+});
+
+test("the log is searched, linked to by line, and followed again", async () => {
+  await link("Log").click();
+  await page.locator("log-view .line").first().waitFor();
+  await page.keyboard.press("/");
+  await page.keyboard.type("step 7");
+  await page.locator("log-view .line.found mark").first().waitFor();
+  assert.equal(await button("Follow").getAttribute("aria-pressed"), "false", "a found line stops the follow");
+  await page.getByLabel("Search the log").fill("");
+  await page.goto(`${url}${jobPath}#L5`);
+  await page.reload();
+  await page.locator("log-view .line.marked").waitFor();
+  assert.equal(await page.locator("log-view .line.marked > a").textContent(), "5");
+  await button("Follow").click();
+  await page.locator('log-view button[aria-pressed="true"]').waitFor();
+});
+
+test("metrics, artifacts and the spec have their pages", async () => {
+  await link("Metrics").click();
+  await page.locator("line-chart canvas").first().waitFor({ timeout: 30_000 });
+  await link("Artifacts").click();
+  await page.locator("job-artifacts").getByText(/Nothing yet|Name/).first().waitFor();
+  await link("Spec").click();
+  await page.getByRole("region", { name: "Spec as JSON" }).getByText(IMAGE).waitFor();
+  await page.getByRole("region", { name: "Request as curl" }).getByText("curl -fsS").waitFor();
+});
+
+test("filters live in the address and survive a reload", async () => {
+  await page.goto(`${url}/jobs`);
+  await button("Running").click();
+  await page.locator("main [data-search]").fill(JOB);
+  await page.waitForURL((address) => address.searchParams.get("q") === JOB);
+  await page.reload();
+  await page.locator("job-table tr.linked").first().waitFor();
+  assert.equal(await page.locator("job-table tr.linked").count(), 1);
+  assert.equal(await page.locator("main [data-search]").inputValue(), JOB);
+  assert.equal(await button("Running").getAttribute("aria-pressed"), "true");
+  await picture(page, "story-6-filtered");
+});
+
+test("a job stops, and an open list says so by itself", async () => {
+  const other = await browser.tab();
+  await other.goto(url + jobPath);
+  await other.getByRole("button", { name: "Stop", exact: true }).click();
+  await page.getByText("No job fits these filters").waitFor({ timeout: 60_000 });
+  await other.waitForFunction(() => document.querySelector("main .job-title state-chip")?.textContent === "cancelled", null, { timeout: 60_000 });
+  await other.getByText("complete").waitFor();
+  assert.deepEqual(other.complaints, []);
+  await picture(other, "story-7-cancelled");
+  await other.close();
+});
+
+test("a clone begins as the job was", async () => {
+  await page.goto(url + jobPath);
+  await link("Clone").click();
+  await page.getByRole("heading", { name: "Clone a job" }).waitFor();
+  assert.equal(await page.getByLabel("Command").inputValue(), TRAIN);
+  // A name without a tag means its latest.
+  assert.ok((await page.getByLabel("Image").inputValue()).startsWith(IMAGE));
+  assert.equal(await page.getByLabel("Project").inputValue(), PROJECT);
+  await page.getByLabel("Command").fill("echo cloned");
+  await page.getByRole("region", { name: "Request as curl" }).getByText('"cloneOf"').waitFor();
+  await picture(page, "story-8-clone", { fullPage: true });
+  await button("Start the job").click();
+  await page.waitForURL((address) => /^\/jobs\/(?!new)/.test(address.pathname) && address.pathname !== jobPath);
+  await page.getByText(/^clone of/).waitFor();
+});
+
+test("a project made on the fly shows its jobs", async () => {
+  await link("Projects").click();
+  await link(PROJECT).click();
+  await page.getByRole("heading", { name: PROJECT }).waitFor();
+  await page.locator("job-table").getByText(JOB).first().waitFor();
+});
+
+test("a secret is set, listed without its value, and deleted", async () => {
+  await link("Secrets").click();
+  await page.getByRole("heading", { name: "Secrets", exact: true }).waitFor();
+  await page.getByLabel("Name", { exact: true }).fill(SECRET);
+  await page.getByLabel("Value").fill("hunter2-and-more");
+  await button("Set").click();
+  await page.locator("td").getByText(SECRET).waitFor();
+  assert.ok(!(await page.content()).includes("hunter2-and-more"));
+  await picture(page, "story-9-secrets");
+  await button(`Delete ${SECRET}`).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  await page.locator("td").getByText(SECRET).waitFor({ state: "detached" });
+});
+
+test("a key is shown once and can be revoked", async () => {
+  const name = `key-${STAMP}`;
+  await link("Keys").click();
+  await page.getByRole("heading", { name: "Keys", exact: true }).waitFor();
+  await page.getByLabel("Name", { exact: true }).fill(name);
+  await page.getByLabel("Scope").selectOption("read");
+  await button("Create").click();
+  const key = await page.locator(".new-key output").textContent();
+  assert.match(key, /^gdk_/);
+  await picture(page, "story-10-key");
+  await page.reload();
+  await page.locator("td").getByText(name).waitFor();
+  assert.ok(!(await page.content()).includes(key), "the key is not shown again");
+  await button(`Revoke ${name}`).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
+  await page.locator("tr", { hasText: name }).getByText("revoked").or(page.locator("main").filter({ hasNotText: name })).first().waitFor();
+});
+
+test("the theme is chosen by hand and kept", async () => {
+  const ground = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
+  await page.getByRole("button", { name: /^Theme/ }).click(); // system → light
+  const light = await ground();
+  await page.getByRole("button", { name: /^Theme/ }).click(); // light → dark
+  assert.notEqual(await ground(), light);
+  const dark = await ground();
+  await page.goto(`${url}/`);
+  await page.getByRole("heading", { name: "GPUs", exact: true }).waitFor();
+  assert.equal(await ground(), dark, "dark stays after a new load");
+  await picture(page, "story-11-dark", { fullPage: true });
+  await page.goto(url + jobPath);
+  await page.locator("log-view .line").first().waitFor();
+  await picture(page, "story-12-dark-log");
+  await page.getByRole("button", { name: /^Theme/ }).click(); // dark → system
+});
+
+test("the keyboard reaches everything", async () => {
+  await page.goto(`${url}/`);
+  await page.getByRole("navigation", { name: "Main" }).waitFor();
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent.trim()), "Skip to the content");
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  await page.keyboard.press("?");
+  await page.getByRole("dialog", { name: "Keyboard" }).waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  await page.keyboard.press("g");
+  await page.keyboard.press("j");
+  await page.waitForURL(`${url}/jobs`);
+  await page.locator("main [data-search]").waitFor();
+  await page.keyboard.press("/");
+  assert.ok(await page.evaluate(() => document.activeElement.matches("[data-search]")));
+});
+
+test("every control has a name", async () => {
+  for (const place of ["/", "/jobs", jobPath, "/jobs/new", "/projects", "/secrets", "/keys"]) {
+    await page.goto(url + place);
+    await page.locator("main h1").waitFor();
+    await page.waitForLoadState("domcontentloaded");
+    const nameless = await page.evaluate(() =>
+      [...document.querySelectorAll("button, a[href], input, select, textarea")]
+        .filter((control) => control.checkVisibility() && !control.ariaLabel && !control.textContent.trim() && !control.labels?.length && !control.title)
+        .map((control) => control.outerHTML),
+    );
+    assert.deepEqual(nameless, [], place);
+  }
+});
+
+test("signing out closes the door behind", async () => {
+  await button("Sign out").click();
+  await page.getByRole("heading", { name: "Sign in to gradientd" }).waitFor();
+  await page.goto(`${url}/secrets`);
+  await page.getByRole("heading", { name: "Sign in to gradientd" }).waitFor();
+  assert.equal(new URL(page.url()).searchParams.get("next"), "/secrets");
+  await page.goto(process.env.GRADIENTD_SIGN_IN ?? mock.signIn);
+  await page.getByText("This sign-in link was used already").waitFor();
+});
