@@ -1,0 +1,44 @@
+//! One table of what gradientd costs, each number beside its floor, measured in the same run on the
+//! same machine. Nothing here passes or fails: the budgets stand beside what was reached, for a
+//! person to compare. See `tests/bench/run`.
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people at a terminal")]
+
+mod accept;
+mod daemon;
+mod engine;
+mod follow;
+mod http;
+mod numbers;
+mod read;
+mod run;
+mod schedule;
+mod table;
+
+use table::Table;
+
+type Part = (&'static str, fn(&mut Table));
+
+/// What can be asked for by name, in the order of the table.
+const PARTS: [Part; 5] = [
+    ("schedule", schedule::measure),
+    ("run", run::measure),
+    ("follow", follow::measure),
+    ("accept", accept::measure),
+    ("read", read::measure),
+];
+
+fn main() {
+    // cargo adds `--bench`.
+    let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    if let Some(unknown) = asked.iter().find(|name| PARTS.iter().all(|(part, _)| part != name)) {
+        println!("there is no part {unknown}: choose among {}", PARTS.map(|(part, _)| part).join(" "));
+        std::process::exit(2);
+    }
+    let mut table = Table::default();
+    for (part, measure) in PARTS {
+        if asked.is_empty() || asked.iter().any(|name| name == part) {
+            measure(&mut table);
+        }
+    }
+    println!("\n{table}");
+}

@@ -1,0 +1,122 @@
+//! A client as small as a floor needs: one kept connection, over TCP or a Unix socket, that blocks.
+//! A general client would cost time of its own in every number.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    os::unix::net::UnixStream,
+};
+
+/// A connection that is kept between requests.
+pub struct Connection {
+    stream: BufReader<Box<dyn ReadWrite>>,
+    /// Lines that go with each request, such as `Authorization`.
+    headers: String,
+}
+
+trait ReadWrite: Read + Write + Send {}
+impl<T: Read + Write + Send> ReadWrite for T {}
+
+/// An answer whose body is still to come.
+pub struct Answer<'a> {
+    pub status: u16,
+    body: Body,
+    stream: &'a mut BufReader<Box<dyn ReadWrite>>,
+}
+
+enum Body {
+    Length(usize),
+    Chunked,
+}
+
+impl Connection {
+    pub fn tcp(address: &str, headers: String) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream: BufReader::new(Box::new(stream)), headers }
+    }
+
+    pub fn unix(path: &str) -> Self {
+        Self { stream: BufReader::new(Box::new(UnixStream::connect(path).unwrap())), headers: String::new() }
+    }
+
+    /// Sends a request and reads the head of its answer.
+    pub fn send(&mut self, method: &str, path: &str, accept: &str, body: &str) -> Answer<'_> {
+        // In one write, so that no packet waits for another to be acknowledged.
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{}\r\n{body}",
+            body.len(),
+            self.headers
+        );
+        self.stream.get_mut().write_all(request.as_bytes()).unwrap();
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        let status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("an HTTP answer");
+        let mut kind = Body::Length(0);
+        loop {
+            line.clear();
+            self.stream.read_line(&mut line).unwrap();
+            let lower = line.trim_end().to_ascii_lowercase();
+            if lower.is_empty() {
+                break;
+            }
+            if let Some(length) = lower.strip_prefix("content-length:") {
+                kind = Body::Length(length.trim().parse().unwrap());
+            }
+            if lower == "transfer-encoding: chunked" {
+                kind = Body::Chunked;
+            }
+        }
+        Answer { status, body: kind, stream: &mut self.stream }
+    }
+
+    /// Sends a request, expects a 2xx and returns the body.
+    pub fn json(&mut self, method: &str, path: &str, body: &str) -> serde_json::Value {
+        let answer = self.send(method, path, "application/json", body);
+        let status = answer.status;
+        let text = answer.text();
+        assert!((200..300).contains(&status), "{method} {path}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+}
+
+impl Answer<'_> {
+    /// Reads the whole body.
+    pub fn text(mut self) -> String {
+        let mut bytes = Vec::new();
+        self.pieces(|piece| {
+            bytes.extend_from_slice(piece);
+            true
+        });
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// Hands over the body in pieces as they come, until it ends or `take` has enough. In the second
+    /// case the connection is of no more use.
+    pub fn pieces(&mut self, mut take: impl FnMut(&[u8]) -> bool) {
+        match self.body {
+            Body::Length(length) => {
+                let mut piece = vec![0; length];
+                self.stream.read_exact(&mut piece).unwrap();
+                take(&piece);
+            }
+            Body::Chunked => {
+                let (mut line, mut piece) = (String::new(), Vec::new());
+                loop {
+                    line.clear();
+                    if self.stream.read_line(&mut line).unwrap() == 0 {
+                        // The server went away in the middle of a stream that has no end.
+                        return;
+                    }
+                    let length = usize::from_str_radix(line.trim(), 16).expect("the length of a chunk");
+                    // What follows each chunk is an empty line.
+                    piece.resize(length + 2, 0);
+                    self.stream.read_exact(&mut piece).unwrap();
+                    if length == 0 || !take(&piece[..length]) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
