@@ -127,17 +127,20 @@ pub fn thin(tx: &Tx<'_>, from: i64, before: i64, bucket: u32, limit: u32) -> Res
         .query_map(params![from, limit], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for id in &ids {
-        let averages: Vec<(i64, f64)> = tx
+        // Counters only grow: the end of a bucket is what they had come to, an average is nothing.
+        let thinned: Vec<(i64, f64)> = tx
             .prepare_cached(
-                "SELECT key / ?3 * ?3, avg(y) FROM points WHERE series = ?1 AND key < ?2 / ?3 * ?3
-                 GROUP BY key / ?3 HAVING count(*) > 1",
+                "SELECT p.key / ?3 * ?3, iif(s.name IN ('networkReceived', 'networkSent', 'blockRead', 'blockWritten'),
+                     max(p.y), avg(p.y))
+                 FROM points p JOIN series s ON s.id = p.series WHERE p.series = ?1 AND p.key < ?2 / ?3 * ?3
+                 GROUP BY p.key / ?3 HAVING count(*) > 1",
             )?
             .query_map(params![id, before, bucket], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
-        for (key, average) in averages {
+        for (key, value) in thinned {
             tx.prepare_cached("DELETE FROM points WHERE series = ?1 AND key >= ?2 AND key < ?2 + ?3")?
                 .execute(params![id, key, bucket])?;
-            insert(tx, *id, &[(key, key as f64, average)])?;
+            insert(tx, *id, &[(key, key as f64, value)])?;
         }
     }
     Ok(ids.last().filter(|_| ids.len() == limit as usize).map(|last| last + 1))
@@ -163,5 +166,45 @@ mod tests {
         let name = SeriesName { name: "loss".to_owned(), gpu: String::new() };
         let read = points(&connection, 1, 1, SeriesKind::Chart, &name, (0, i64::MAX)).unwrap().unwrap();
         assert_eq!((read.len(), read.last()), (MOST_READ as usize, Some(&(999_999.0, 0.0))));
+    }
+
+    #[tokio::test]
+    async fn old_samples_become_averages_and_counters_keep_what_they_came_to() {
+        let (_dir, store) = crate::store::tests::store();
+        let name = |name: &str| SeriesName { name: name.to_owned(), gpu: String::new() };
+        store
+            .write(|tx| {
+                tx.execute_batch(
+                    "PRAGMA defer_foreign_keys = ON;
+                     INSERT INTO series VALUES (1, 1, 1, 'system', 'cpuPercentage', ''),
+                                               (2, 1, 1, 'system', 'networkSent', '');
+                     INSERT INTO points WITH RECURSIVE n (key) AS
+                         (SELECT 0 UNION ALL SELECT key + 5 FROM n WHERE key < 175)
+                         SELECT s.id, n.key, n.key, n.key FROM n CROSS JOIN series s;
+                     INSERT INTO teams VALUES ('t000000', 't', 0);
+                     INSERT INTO users VALUES ('u00000000', 't000000', 'u', 0);
+                     INSERT INTO projects VALUES (1, 'p00000000', 't000000', 'p', 0);
+                     INSERT INTO workloads (seq, id, kind, team_id, user_id, project_id, name, spec, cpu_millis,
+                         memory_bytes, gpus, gpu_share, priority, retry_limit, retry_backoff_seconds, created_at, wanted,
+                         state) VALUES (1, 'js0123456789ab', 'job', 't000000', 'u00000000', 'p00000000', 'n', '{}', 1, 1,
+                         0, 1, 0, 0, 0, 0, 'run', 'running');",
+                )?;
+                Ok::<_, StoreError>(())
+            })
+            .await
+            .unwrap();
+        // Thinning twice is thinning once, and what is young stays as it is.
+        for _ in 0..2 {
+            assert_eq!(store.write(|tx| thin(tx, 0, 130, 60, 10)).await.unwrap(), None);
+        }
+        let read = |of: &str| {
+            let of = name(of);
+            store.read(move |connection| points(connection, 1, 1, SeriesKind::System, &of, (0, i64::MAX)))
+        };
+        let cpu = read("cpuPercentage").await.unwrap().unwrap();
+        assert_eq!(&cpu[..3], &[(0.0, 27.5), (60.0, 87.5), (120.0, 120.0)]);
+        let sent = read("networkSent").await.unwrap().unwrap();
+        assert_eq!(&sent[..3], &[(0.0, 55.0), (60.0, 115.0), (120.0, 120.0)]);
+        assert_eq!(cpu.len(), 2 + 12);
     }
 }

@@ -34,7 +34,7 @@ impl Docker {
         let with = credentials.map(|credentials| DockerCredentials {
             username: Some(credentials.username.clone()),
             password: Some(credentials.password.clone()),
-            serveraddress: Some(reference::registry(repository).to_owned()),
+            serveraddress: reference::registry(repository).map(str::to_owned),
             ..DockerCredentials::default()
         });
         fault::point("engine.pull.before");

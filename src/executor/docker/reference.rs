@@ -17,12 +17,12 @@ pub(super) fn split(reference: &str) -> (&str, &str) {
     (repository, digest.unwrap_or(tag))
 }
 
-/// Returns the registry's host, as credentials for it name it.
-pub(super) fn registry(repository: &str) -> &str {
+/// Returns the registry's host; `None` for the engine's default one, which is the engine's to name.
+pub(super) fn registry(repository: &str) -> Option<&str> {
     match repository.split_once('/') {
         // The rule by which every client tells a host from a user of the default registry.
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
-        _ => "https://index.docker.io/v1/",
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => Some(host),
+        _ => None,
     }
 }
 
@@ -47,9 +47,9 @@ mod tests {
 
     #[test]
     fn a_registry_has_a_dot_or_a_port() {
-        assert_eq!(registry("127.0.0.1:5000/a"), "127.0.0.1:5000");
-        assert_eq!(registry("localhost/a"), "localhost");
-        assert_eq!(registry("me/tool"), "https://index.docker.io/v1/");
-        assert_eq!(registry("busybox"), "https://index.docker.io/v1/");
+        assert_eq!(registry("127.0.0.1:5000/a"), Some("127.0.0.1:5000"));
+        assert_eq!(registry("localhost/a"), Some("localhost"));
+        assert_eq!(registry("me/tool"), None);
+        assert_eq!(registry("busybox"), None);
     }
 }
