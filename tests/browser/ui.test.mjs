@@ -110,6 +110,8 @@ test("the log is searched, linked to by line, and followed again", async () => {
   await page.reload();
   await page.locator("log-view .line.marked").waitFor();
   assert.equal(await page.locator("log-view .line.marked > a").textContent(), "5");
+  // The link to a line has ended the follow; pressing before that would only end it.
+  await page.locator('log-view button[aria-pressed="false"]').waitFor();
   await button("Follow").click();
   await page.locator('log-view button[aria-pressed="true"]').waitFor();
 });

@@ -103,6 +103,10 @@ async fn starting_again_is_harmless(rig: &dyn Rig) {
     rig.engine().start(&waiting).await.unwrap();
     assert_eq!(rig.engine().inspect(&waiting).await.unwrap().unwrap(), before);
     assert_eq!(before.state, ContainerState::Running);
+
+    let (end, _) = run(rig.engine(), &rig.plan(&[print("once")])).await;
+    rig.engine().start(&end.id).await.unwrap();
+    assert_eq!(rig.engine().inspect(&end.id).await.unwrap().unwrap(), end, "what has run does not run again");
 }
 
 async fn a_stop_is_heeded_before_its_grace_is_over(rig: &dyn Rig) {

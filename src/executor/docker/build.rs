@@ -47,7 +47,7 @@ impl Docker {
             .map_err(EngineError::Refused)?;
         let engine = self.connection.call(self.settings.timeouts.quick, bollard::Docker::info).await?;
         refuse_gpus(engine.default_runtime.as_deref())?;
-        self.ensure_network().await?;
+        let network = self.network_for_build().await?;
         // In KiB: see `connection`.
         let memory = i32::try_from(plan.memory_bytes / 1024).unwrap_or(i32::MAX);
         let quota = i64::from(plan.cpu_millis) * i64::from(CPU_PERIOD) / 1000;
@@ -56,7 +56,7 @@ impl Docker {
             .t(&plan.tag)
             .dockerfile(&plan.dockerfile)
             .labels(&labels)
-            .networkmode(&self.settings.network)
+            .networkmode(&network)
             .memory(memory)
             .memswap(memory)
             .cpuperiod(CPU_PERIOD)

@@ -23,6 +23,10 @@ use crate::{
 impl Docker {
     pub(super) async fn start_container(&self, id: &str) -> Result<(), EngineError> {
         self.check_ours(id).await?;
+        // Asked to start what has run, the engine runs it again.
+        if self.inspect_container(id).await?.is_some_and(|seen| seen.state == ContainerState::Exited) {
+            return Ok(());
+        }
         fault::point("engine.start.before");
         let mut started = self.start_once(id).await;
         // The network can be removed while no container uses it, also between create and start.

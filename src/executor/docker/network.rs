@@ -36,6 +36,13 @@ impl Docker {
         Ok(())
     }
 
+    /// Returns the network by its id, made if need be. A name is no good to a build: while another
+    /// process makes one of the same name, the engine takes it for either and gives up midway.
+    pub(super) async fn network_for_build(&self) -> Result<String, EngineError> {
+        self.ensure_network().await?;
+        Ok(self.networks().await?.into_iter().next().unwrap_or_else(|| self.settings.network.clone()))
+    }
+
     /// Looks again whether the network is there when `error` says that something is wrong with it;
     /// tells whether what failed is worth another try.
     pub(super) async fn mends_network(&self, error: &EngineError) -> Result<bool, EngineError> {
