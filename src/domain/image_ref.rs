@@ -67,11 +67,6 @@ impl ImageRef {
     pub fn is_id(&self) -> bool {
         self.path.is_empty()
     }
-
-    /// Returns whether the name can mean another image tomorrow.
-    pub fn may_move(&self) -> bool {
-        self.digest.is_none()
-    }
 }
 
 impl FromStr for ImageRef {

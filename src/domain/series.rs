@@ -91,19 +91,6 @@ pub fn averages(points: &[Xy], width: f64) -> Vec<Xy> {
         .collect()
 }
 
-/// How wide, in seconds, the steps of system metrics are that are `age_seconds` old: every sample
-/// for an hour, then half a minute, five minutes after a day, and an hour after a month.
-#[must_use]
-pub fn width_at_age(age_seconds: f64) -> f64 {
-    const HOUR: f64 = 3_600.0;
-    match age_seconds {
-        age if age < HOUR => 0.0,
-        age if age < 24.0 * HOUR => 30.0,
-        age if age < 30.0 * 24.0 * HOUR => 300.0,
-        _ => HOUR,
-    }
-}
-
 /// The middle of some points, without the sum overflowing: each is divided first.
 #[expect(clippy::cast_precision_loss, reason = "no series has 2^52 points")]
 fn mean(points: &[Xy]) -> Xy {

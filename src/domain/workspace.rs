@@ -165,11 +165,6 @@ impl GitRef {
         &self.0
     }
 
-    /// Returns whether this is the whole hash of a commit.
-    pub fn is_commit(&self) -> bool {
-        matches!(self.0.len(), 40 | 64) && self.is_hex()
-    }
-
     /// Returns whether this could be the beginning of a commit's hash.
     pub fn may_be_commit(&self) -> bool {
         (7..=64).contains(&self.0.len()) && self.is_hex()

@@ -29,9 +29,4 @@ impl Services {
     pub fn newest_event(&self) -> watch::Receiver<i64> {
         self.store.changes().events.subscribe()
     }
-
-    /// Returns a count that grows whenever a key, a session or a person ends.
-    pub fn ended_keys(&self) -> watch::Receiver<u64> {
-        self.store.changes().keys.subscribe()
-    }
 }

@@ -1,7 +1,5 @@
 //! Jobs: submit, look, stop, clone, delete.
 
-use std::collections::BTreeMap;
-
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
 use super::{
@@ -18,7 +16,7 @@ use crate::{
         job::{Job, JobFilter},
         workload::{Needs, Phase, Spec, State, Workspace},
     },
-    store::{StoreError, Tx, idempotency, jobs, projects, secrets, uploads, workloads},
+    store::{Tx, idempotency, jobs, projects, secrets, uploads, workloads},
 };
 
 /// Where sealed passwords of jobs belong; the same for all, so that a clone can keep them.
@@ -227,13 +225,6 @@ impl Services {
         caller.may(Action::ViewJobs)?;
         let (caller, id) = (caller.clone(), id.clone());
         self.store.read(move |connection| find(connection, &caller, &id)).await
-    }
-
-    /// Returns how many of the caller's jobs there are in each state.
-    pub async fn job_counts(&self, caller: &Caller) -> Result<BTreeMap<State, u64>, ServiceError> {
-        caller.may(Action::ViewJobs)?;
-        let team = caller.team.clone();
-        Ok(self.store.read(move |connection| workloads::counts(connection, &team)).await.map_err(|e: StoreError| e)?)
     }
 
     /// Opens a password that a job keeps.

@@ -190,19 +190,6 @@ impl Services {
         Ok(self.store.write(move |tx| sessions::delete(tx, &hash)).await.map_err(|e: StoreError| e)?)
     }
 
-    /// Makes a link that signs one browser in as the person who owns the key, once, within minutes.
-    pub async fn sign_in_link(&self, key: &ApiKey) -> Result<SignInToken, ServiceError> {
-        let hash = *key.hash().as_bytes();
-        let services = self.clone();
-        self.store
-            .write(move |tx| {
-                let now = services.clock.now();
-                let key = keys::by_hash(tx, &hash)?.filter(|key| key.is_good(now)).ok_or(ServiceError::NotSignedIn)?;
-                services.add_link(tx, &key.id)
-            })
-            .await
-    }
-
     pub(super) fn add_link(&self, tx: &Tx<'_>, key: &KeyId) -> Result<SignInToken, ServiceError> {
         let now = self.clock.now();
         let token = SignInToken::mint(&*self.ids);

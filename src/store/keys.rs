@@ -78,7 +78,6 @@ pub fn revoke(tx: &Tx<'_>, id: &KeyId, now: Timestamp) -> Result<bool, StoreErro
     let changed =
         tx.execute("UPDATE keys SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL", params![id, now])?;
     tx.execute("DELETE FROM sessions WHERE key_id = ?1", [id])?;
-    tx.touch_keys();
     Ok(changed > 0)
 }
 

@@ -84,8 +84,6 @@ pub struct Changes {
     pub workloads: Arc<Notify>,
     /// The newest event's number.
     pub events: watch::Sender<i64>,
-    /// Counts up whenever a key, a session or a user ends.
-    pub keys: watch::Sender<u64>,
 }
 
 /// The store. Cheap to clone.
@@ -107,8 +105,7 @@ impl Store {
         let mut connection = connect(path)?;
         migrate::migrate(&mut connection, backups)?;
         let newest = events::newest(&connection)?;
-        let changes =
-            Changes { workloads: Arc::default(), events: watch::Sender::new(newest), keys: watch::Sender::new(0) };
+        let changes = Changes { workloads: Arc::default(), events: watch::Sender::new(newest) };
         let writer = writer::Writer::start(connection, changes.clone());
         Ok(Self { writer, readers: Arc::new(readers::Readers::new(path.to_owned())), changes })
     }

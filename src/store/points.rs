@@ -65,13 +65,6 @@ fn series(
     Ok(query.query_row(params![seq, attempt, kind.as_str(), name.name, name.gpu], |row| row.get(0)).optional()?)
 }
 
-/// Counts the charts of an attempt.
-pub fn count_series(connection: &Connection, seq: i64, attempt: u32, kind: SeriesKind) -> Result<u32, StoreError> {
-    let mut query =
-        connection.prepare_cached("SELECT count(*) FROM series WHERE seq = ?1 AND attempt = ?2 AND kind = ?3")?;
-    Ok(query.query_row(params![seq, attempt, kind.as_str()], |row| row.get(0))?)
-}
-
 /// Lists the series of an attempt, by name.
 pub fn list(
     connection: &Connection,

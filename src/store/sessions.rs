@@ -42,7 +42,6 @@ pub fn take_once(tx: &Tx<'_>, hash: &[u8; 32], now: Timestamp) -> Result<Option<
 /// Ends a session.
 pub fn delete(tx: &Tx<'_>, hash: &[u8; 32]) -> Result<(), StoreError> {
     tx.execute("DELETE FROM sessions WHERE hash = ?1", [hash])?;
-    tx.touch_keys();
     Ok(())
 }
 

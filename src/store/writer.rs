@@ -45,11 +45,6 @@ impl Tx<'_> {
         self.told.workloads.set(true);
     }
 
-    /// Ends what runs on a key that is no longer good, after the commit.
-    pub fn touch_keys(&self) {
-        self.told.keys.set(true);
-    }
-
     pub(super) fn tell_event(&self, seq: i64) {
         self.told.event.set(self.told.event.get().max(seq));
     }
@@ -65,7 +60,6 @@ type Work = Box<dyn FnOnce(Result<(&Connection, &Changed), StoreError>) -> Answe
 struct Changed {
     workloads: Cell<bool>,
     event: Cell<i64>,
-    keys: Cell<bool>,
 }
 
 #[derive(Clone)]
@@ -139,7 +133,6 @@ where
         run(connection, "ROLLBACK TO one")?;
     } else {
         changed.workloads.set(changed.workloads.get() | tx.told.workloads.get());
-        changed.keys.set(changed.keys.get() | tx.told.keys.get());
         changed.event.set(changed.event.get().max(tx.told.event.get()));
     }
     run(connection, "RELEASE one")?;
@@ -241,9 +234,6 @@ fn announce(changed: &Changed, changes: &Changes) {
     }
     if changed.workloads.get() {
         changes.workloads.notify_one();
-    }
-    if changed.keys.get() {
-        changes.keys.send_modify(|count| *count += 1);
     }
 }
 
