@@ -16,6 +16,11 @@ fn a_job_runs_to_its_end() {
     }
     let text = daemon.text_of(&id);
     assert!(text.contains("hello\n") && text.contains("world\n"), "{text}");
+    let rows = daemon.rows_of(&id);
+    for (words, stream) in [("hello", "stdout"), ("world", "stderr")] {
+        let row = rows.iter().find(|row| row["text"] == words).unwrap();
+        assert_eq!(row["stream"], stream);
+    }
     assert_eq!(daemon.containers(), Vec::<String>::new(), "nothing is left on the engine");
 }
 
