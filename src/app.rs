@@ -111,6 +111,15 @@ pub fn open(config: &Config) -> anyhow::Result<Rooms> {
         cpu_capacity_millis: cpu_capacity(config),
         memory_capacity_bytes: memory_capacity(config),
         avoid_busy_gpus: config.gpu.avoid_busy,
+        storage: service::StorageSettings {
+            team_quota_bytes: config.storage.team_quota.0,
+            cache_bytes: config.storage.cache.0,
+            longest_signed_url: config.storage.signed_url.0,
+            import_dirs: config.storage.import_dirs.clone(),
+            import_local: config.storage.import_local,
+            gc_grace: config.storage.gc_grace.0,
+            fsck_bytes_per_second: config.storage.fsck_rate.0,
+        },
     };
     let label_key = sealer.derive("gradientd 2026 labels of containers");
     let services = Services::new(
@@ -304,5 +313,8 @@ fn loop_settings(config: &Config, box_id: String) -> reconcile::Settings {
         disk_warn_percent: config.disk.warn_percent,
         disk_refuse_percent: config.disk.refuse_percent,
         disk_min_free_bytes: config.disk.min_free.0,
+        gc_interval: config.storage.gc_interval.0,
+        fsck_interval: config.storage.fsck_interval.0,
+        fsck_percent: config.storage.fsck_percent,
     }
 }

@@ -161,6 +161,7 @@ pub(super) mod tests {
                 cpu_capacity_millis: 4000,
                 memory_capacity_bytes: 8 << 30,
                 avoid_busy_gpus: true,
+                storage: service::StorageSettings::default(),
             };
             let uploads = UploadStore::at(&data.uploads(), limits);
             let services = Services::new(

@@ -23,6 +23,7 @@ mod server;
 mod show;
 mod size;
 mod span;
+mod storage;
 
 pub use check::{Warning, check};
 pub use data::Data;
@@ -38,6 +39,7 @@ pub use server::Server;
 pub use show::show;
 pub use size::ByteSize;
 pub use span::Span;
+pub use storage::Storage;
 
 /// Every setting of the daemon. `Default` is the built-in layer.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -48,6 +50,7 @@ pub struct Config {
     pub engine: Engine,
     pub gpu: Gpu,
     pub scheduler: Scheduler,
+    pub storage: Storage,
     pub limits: Limits,
     pub retention: Retention,
     pub disk: Disk,

@@ -119,6 +119,11 @@ id!(/** What belongs together: jobs, and later notebooks and more. */ ProjectId,
 id!(/** One run of a command in a container. */ JobId, "job", "js", 12);
 id!(/** A name with a hidden value. */ SecretId, "secret", "sec", 12);
 id!(/** An uploaded archive that waits to become a workspace. */ UploadId, "upload", "up", 16);
+id!(/** Files that belong together, in versions. */ DatasetId, "dataset", "ds", 13);
+id!(/** A version; unique in its dataset. */ VersionId, "version", "", 7);
+id!(/** Where the files of datasets lie. */ ProviderId, "storage provider", "spl", 12);
+id!(/** Something that is being brought into a version. */ ImportId, "import", "im", 12);
+id!(/** A large file that comes in parts. */ MultipartId, "multipart upload", "mp", 16);
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,8 @@
 pub mod board;
 pub mod caller;
 pub mod chart;
+pub mod content;
+pub mod dataset;
 pub mod event;
 pub mod gpu;
 pub mod id;
@@ -15,6 +17,7 @@ pub mod output;
 pub mod project;
 pub mod secret;
 pub mod series;
+pub mod storage_provider;
 pub mod time;
 pub mod user;
 pub mod user_path;

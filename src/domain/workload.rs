@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     gpu::GpuUuid,
-    id::{JobId, ProjectId, TeamId, UploadId, UserId},
+    id::{DatasetId, JobId, ProjectId, TeamId, UploadId, UserId, VersionId},
     time::Timestamp,
 };
 
@@ -27,7 +27,7 @@ use super::{
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         pub enum $name { $($(#[$vdoc])* #[serde(rename = $text)] $variant),+ }
 
         impl $name {
@@ -52,6 +52,8 @@ macro_rules! words {
         }
     };
 }
+
+pub(super) use words;
 
 words! {
     /// What the user asked for. Only services write it.
@@ -90,6 +92,7 @@ words! {
         BuildFailed = "build_failed",
         WorkspaceFailed = "workspace_failed",
         SecretMissing = "secret_missing",
+        DatasetFailed = "dataset_failed",
         CommandNotFound = "command_not_found",
         EngineRefused = "engine_refused",
         Lost = "lost",
@@ -163,7 +166,12 @@ impl Reason {
     /// Says whether trying again may help. What cannot change by itself is not tried again.
     pub fn may_pass(self) -> bool {
         match self {
-            Self::ExitCode | Self::OutOfMemory | Self::PullFailed | Self::WorkspaceFailed | Self::Lost => true,
+            Self::ExitCode
+            | Self::OutOfMemory
+            | Self::PullFailed
+            | Self::WorkspaceFailed
+            | Self::DatasetFailed
+            | Self::Lost => true,
             Self::TimeLimit
             | Self::ImageNotFound
             | Self::RegistryUnauthorized
@@ -208,6 +216,37 @@ pub struct Spec {
     pub shared_memory_bytes: Option<u64>,
     pub user: Option<String>,
     pub machine_type: String,
+    /// Versions of datasets that it reads.
+    #[serde(default)]
+    pub inputs: Vec<Input>,
+    /// Datasets that get a new version of what it writes.
+    #[serde(default)]
+    pub outputs: Vec<Output>,
+}
+
+/// A version of a dataset that is mounted read-only, chosen when the workload was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Input {
+    /// `/inputs/NAME`, or `/datasets/NAME` for a public one that every run gets.
+    pub name: String,
+    /// As it was asked for: `mnist:prod`.
+    pub reference: String,
+    /// The team that has the dataset.
+    pub team: TeamId,
+    pub dataset: DatasetId,
+    pub version: VersionId,
+    pub role: super::dataset::Use,
+}
+
+/// A dataset that gets a new version of what is written to `/outputs/NAME`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Output {
+    pub name: String,
+    /// As it was asked for.
+    pub reference: String,
+    pub dataset: DatasetId,
 }
 
 /// What is started in the container.

@@ -89,6 +89,9 @@ pub struct Settings {
     pub disk_warn_percent: u8,
     pub disk_refuse_percent: u8,
     pub disk_min_free_bytes: u64,
+    pub gc_interval: Duration,
+    pub fsck_interval: Duration,
+    pub fsck_percent: u8,
 }
 
 /// Something that is done again and again.

@@ -78,6 +78,7 @@ impl Rig {
             cpu_capacity_millis: 4000,
             memory_capacity_bytes: 8 << 30,
             avoid_busy_gpus: true,
+            storage: service::StorageSettings::default(),
         };
         let services = Services::new(
             store.clone(),
@@ -126,6 +127,9 @@ impl Rig {
                 disk_warn_percent: 99,
                 disk_refuse_percent: 100,
                 disk_min_free_bytes: 0,
+                gc_interval: Duration::from_secs(3600),
+                fsck_interval: Duration::from_secs(86_400),
+                fsck_percent: 0,
             }),
             stop: tokio_util::sync::CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -211,6 +211,8 @@ impl JobDraft {
                 shared_memory_bytes: self.shared_memory_bytes,
                 user: self.user,
                 machine_type: machine_type.name.clone(),
+                inputs: Vec::new(),
+                outputs: Vec::new(),
             },
             time_limit: self.time_limit_seconds.map(|secs| check_time_limit(secs, longest_time_limit)).transpose()?,
             retries: check_retries(self.retries.unwrap_or_default())?,

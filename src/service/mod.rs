@@ -81,6 +81,22 @@ pub struct Settings {
     pub memory_capacity_bytes: u64,
     /// Whether a GPU that a process of somebody else uses is left alone.
     pub avoid_busy_gpus: bool,
+    pub storage: StorageSettings,
+}
+
+/// The limits of datasets.
+#[derive(Debug, Clone, Default)]
+pub struct StorageSettings {
+    /// Most bytes that one team may keep; 0 is no limit.
+    pub team_quota_bytes: u64,
+    pub cache_bytes: u64,
+    pub longest_signed_url: Duration,
+    /// Directories of this machine that an admin allows to import from.
+    pub import_dirs: Vec<std::path::PathBuf>,
+    /// Whether imports may fetch from this machine itself.
+    pub import_local: bool,
+    pub gc_grace: Duration,
+    pub fsck_bytes_per_second: u64,
 }
 
 impl Services {

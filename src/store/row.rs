@@ -7,7 +7,7 @@ use rusqlite::{
     types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef},
 };
 
-use crate::domain::{id, time::Timestamp, workload};
+use crate::domain::{dataset, id, storage_provider, time::Timestamp, workload};
 
 impl ToSql for Timestamp {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -37,7 +37,19 @@ macro_rules! text_columns {
     )+};
 }
 
-text_columns!(id::TeamId, id::UserId, id::KeyId, id::ProjectId, id::JobId, id::SecretId, id::UploadId);
+text_columns!(
+    id::TeamId,
+    id::UserId,
+    id::KeyId,
+    id::ProjectId,
+    id::JobId,
+    id::SecretId,
+    id::UploadId,
+    id::DatasetId,
+    id::VersionId,
+    id::ProviderId,
+    id::ImportId,
+);
 
 macro_rules! word_columns {
     ($($name:ty),+ $(,)?) => {$(
@@ -55,7 +67,16 @@ macro_rules! word_columns {
     )+};
 }
 
-word_columns!(workload::Wanted, workload::State, workload::Reason);
+word_columns!(
+    workload::Wanted,
+    workload::State,
+    workload::Reason,
+    dataset::VersionState,
+    dataset::Use,
+    dataset::OutputState,
+    dataset::ImportState,
+    storage_provider::ProviderKind,
+);
 text_columns!(crate::domain::caller::Scope);
 
 fn parse<T: FromStr>(text: &str) -> FromSqlResult<T>
