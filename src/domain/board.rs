@@ -11,8 +11,10 @@ use std::{
 
 use super::{
     gpu::{GpuReading, Inventory},
-    id::JobId,
+    id::{ImportId, JobId, TeamId},
+    import::ImportProgress,
     machine_type::Catalogue,
+    storage_care::{FsckReport, GcReport, ImagesUsage, PartUsage},
     time::Timestamp,
 };
 
@@ -93,6 +95,14 @@ pub struct Load {
     pub disk_free_bytes: u64,
 }
 
+/// How much of the disk a team keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TeamUsage {
+    pub bytes: u64,
+    /// When the count began: what came in since may be missing from it.
+    pub counted_at: Timestamp,
+}
+
 /// The board itself.
 pub struct Board {
     contact: Slot<Contact>,
@@ -104,6 +114,12 @@ pub struct Board {
     catalogue: Slot<Catalogue>,
     disk: Slot<DiskRoom>,
     host: Slot<Option<Load>>,
+    imports: RwLock<HashMap<ImportId, ImportProgress>>,
+    team_parts: Slot<HashMap<TeamId, Vec<PartUsage>>>,
+    images: Slot<Option<ImagesUsage>>,
+    gc: Slot<Option<GcReport>>,
+    fsck: Slot<Option<FsckReport>>,
+    team_usage: Slot<HashMap<TeamId, TeamUsage>>,
 }
 
 /// One value that is replaced whole.
@@ -154,6 +170,12 @@ impl Board {
             catalogue: Slot(RwLock::new(Arc::new(catalogue))),
             disk: Slot::default(),
             host: Slot::default(),
+            imports: RwLock::default(),
+            team_parts: Slot::default(),
+            images: Slot::default(),
+            gc: Slot::default(),
+            fsck: Slot::default(),
+            team_usage: Slot::default(),
         }
     }
 
@@ -170,8 +192,18 @@ impl Board {
         catalogue, set_catalogue: Catalogue;
         /// Returns how busy the machine was when it was last looked at.
         host, set_host: Option<Load>;
+        /// Returns what the engine's images used when they were last counted.
+        images, set_images: Option<ImagesUsage>;
+        /// Returns what the last collection of unused files came to.
+        gc, set_gc: Option<GcReport>;
+        /// Returns the check of stored contents that is under way, or the last one.
+        fsck, set_fsck: Option<FsckReport>;
         /// Returns how much room the disk has.
         disk, set_disk: DiskRoom;
+        /// Returns how much every team kept when that was last counted.
+        team_usage, set_team_usage: HashMap<TeamId, TeamUsage>;
+        /// Returns what of that is what.
+        team_parts, set_team_parts: HashMap<TeamId, Vec<PartUsage>>;
     }
 
     /// Returns how far the preparation of a workload is, while it is under way.
@@ -188,6 +220,20 @@ impl Board {
     /// Says how far a workload's preparation is; `None` when it is over.
     pub fn set_progress(&self, id: &JobId, progress: Option<Progress>) {
         let mut all = self.progress.write().expect(HELD);
+        match progress {
+            Some(progress) => all.insert(id.clone(), progress),
+            None => all.remove(id),
+        };
+    }
+
+    /// Returns how far an import is, while it is under way.
+    pub fn import_progress(&self, id: &ImportId) -> Option<ImportProgress> {
+        self.imports.read().expect(HELD).get(id).copied()
+    }
+
+    /// Says how far an import is; `None` when it is over.
+    pub fn set_import_progress(&self, id: &ImportId, progress: Option<ImportProgress>) {
+        let mut all = self.imports.write().expect(HELD);
         match progress {
             Some(progress) => all.insert(id.clone(), progress),
             None => all.remove(id),

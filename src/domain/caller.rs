@@ -108,9 +108,27 @@ actions! {
     SubmitJob: Write, "submit jobs";
     StopJob: Write, "stop jobs";
     DeleteJob: Write, "delete jobs";
+    /// Datasets with their versions, files and lineage.
+    ViewDatasets: Read, "look at datasets";
+    CreateDataset: Write, "create datasets";
+    /// Name, description, versions and tags.
+    ChangeDataset: Write, "change datasets";
+    DeleteDataset: Write, "delete datasets or versions";
+    UploadData: Write, "change files of datasets";
+    CommitVersion: Write, "commit versions";
+    /// Whatever changes what every team gets to read.
+    PublishDataset: Admin, "make datasets public, or change public ones";
+    /// Needs what the admin allows besides (`storage.import_dirs`).
+    ImportDirectory: Admin, "import from directories of this machine";
+    /// What uses the disk, and what looking after it found.
+    ViewStorage: Read, "look at the disk";
+    CareForStorage: Admin, "collect unused files or check stored ones";
     /// Names only: values are never shown to anybody.
     ViewSecrets: Read, "list secrets";
     ChangeSecrets: Write, "set or delete secrets";
+    /// Never their secret keys.
+    ViewProviders: Read, "look at storage providers";
+    ChangeProviders: Admin, "add, change, check or delete storage providers";
     /// One's own keys; everybody's needs [`Action::ManageKeys`].
     ViewOwnKeys: Read, "list keys";
     RevokeOwnKeys: Write, "revoke keys";

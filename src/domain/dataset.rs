@@ -82,6 +82,29 @@ words! {
     }
 }
 
+/// A tag and the version that it points to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionTag {
+    pub name: String,
+    pub version: VersionId,
+    pub updated_at: Timestamp,
+}
+
+/// One run's use of a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionUse {
+    pub version: VersionId,
+    pub job: JobId,
+    /// The job's name.
+    pub job_name: String,
+    /// Under which name the run sees it.
+    pub name: String,
+    pub role: Use,
+    pub at: Timestamp,
+    /// `None` when the job was deleted.
+    pub state: Option<super::workload::State>,
+}
+
 words! {
     /// Where an output of a run is.
     OutputState {
@@ -97,6 +120,21 @@ words! {
         /// Could not be kept; the message says why.
         Failed = "failed",
     }
+}
+
+/// An output of a job, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobOutput {
+    pub name: String,
+    pub dataset_seq: i64,
+    pub dataset: DatasetId,
+    pub dataset_deleted: bool,
+    pub version_seq: Option<i64>,
+    /// The version that it became, or is about to become.
+    pub version: Option<VersionId>,
+    pub state: OutputState,
+    /// Why it is so, for people.
+    pub message: Option<String>,
 }
 
 words! {
@@ -146,6 +184,16 @@ fn check_word(name: &str) -> Result<(), InvalidName> {
 pub fn check_name(name: &str) -> Result<(), InvalidName> {
     check_word(name)?;
     if name.parse::<DatasetId>().is_ok() { Err(InvalidName::LooksLikeId) } else { Ok(()) }
+}
+
+/// Checks the name under which a run sees a dataset: one part of a path, `/inputs/NAME`.
+///
+/// # Errors
+/// [`InvalidName`]; every name of a dataset that is not too long for a path can be one.
+pub fn check_mount_name(name: &str) -> Result<(), InvalidName> {
+    check_word(name)?;
+    // What a file system takes, in bytes.
+    if name.len() > 255 { Err(InvalidName::TooLong) } else { Ok(()) }
 }
 
 /// Checks the name of a tag.
@@ -301,5 +349,15 @@ mod tests {
         assert_eq!(check_tag("latest"), Err(InvalidName::Latest));
         assert_eq!(check_tag("v1.tar"), Err(InvalidName::Archive));
         assert_eq!((check_name("Größe-1_a.b"), check_tag("v1.0")), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn a_run_sees_a_dataset_under_one_plain_name() {
+        for good in ["mnist", "dst364npcw6ccok", "latest", "Größe-1_a.b"] {
+            assert_eq!(check_mount_name(good), Ok(()), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "/a", "a b", "a:b", "a\0", ".a", &"ß".repeat(128)] {
+            assert!(check_mount_name(bad).is_err(), "{bad}");
+        }
     }
 }

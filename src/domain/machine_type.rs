@@ -17,6 +17,8 @@ pub use catalogue::{Catalogue, InvalidMachineTypes, UnknownMachineType};
 pub use model::{family, fits_model, memory_gib};
 pub use spec::MachineTypeSpec;
 
+use super::bytes::Bytes;
+
 /// A named slice of the box.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineType {
@@ -73,24 +75,6 @@ impl fmt::Display for Cores {
             (_, 0) => write!(f, "{whole} cores"),
             _ => write!(f, "{whole}.{} cores", format!("{millis:03}").trim_end_matches('0')),
         }
-    }
-}
-
-/// Bytes in the largest unit that says them in few digits: `512 MiB`, `11.7 GiB`.
-pub(crate) struct Bytes(pub u64);
-
-impl fmt::Display for Bytes {
-    #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-        let mut value = self.0 as f64;
-        let mut unit = 0;
-        while value >= 1024.0 && unit + 1 < UNITS.len() {
-            value /= 1024.0;
-            unit += 1;
-        }
-        let text = format!("{value:.1}");
-        write!(f, "{} {}", text.trim_end_matches(".0"), UNITS[unit])
     }
 }
 

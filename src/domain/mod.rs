@@ -1,6 +1,7 @@
 //! What things are: ids, states, quantities, plans. No input or output, no async, no SQL, no HTTP.
 
 pub mod board;
+pub mod bytes;
 pub mod caller;
 pub mod chart;
 pub mod content;
@@ -10,6 +11,7 @@ pub mod gpu;
 pub mod id;
 pub mod idempotency;
 pub mod image_ref;
+pub mod import;
 pub mod job;
 pub mod key;
 pub mod machine_type;
@@ -17,6 +19,7 @@ pub mod output;
 pub mod project;
 pub mod secret;
 pub mod series;
+pub mod storage_care;
 pub mod storage_provider;
 pub mod time;
 pub mod user;

@@ -23,6 +23,22 @@ pub enum InvalidPath {
     TooLong,
 }
 
+/// Most names on the way to a file that somebody puts.
+pub const MAX_DEPTH: usize = 256;
+
+/// Why a path is not made for anybody, although the system could.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UnfitPath {
+    #[error("is empty: name a file")]
+    Empty,
+    #[error("has control characters in it: leave them out")]
+    Control,
+    #[error("has a backslash in it: directories are divided by “/”")]
+    Backslash,
+    #[error("has more than {MAX_DEPTH} names on the way: put it less deep")]
+    TooDeep,
+}
+
 /// A path inside a tree: components joined by `/`, none of them empty, `.` or `..`. The empty path
 /// is the tree itself.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -78,6 +94,24 @@ impl UserPath {
     /// Returns whether this is the tree itself.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Says whether people and programs elsewhere can be expected to cope with a file here. What runs
+    /// leave behind need not pass; what comes from outside must.
+    ///
+    /// # Errors
+    /// [`UnfitPath`].
+    pub fn check_fit(&self) -> Result<(), UnfitPath> {
+        if self.is_root() {
+            return Err(UnfitPath::Empty);
+        }
+        if self.0.utf8_chunks().any(|chunk| chunk.valid().chars().any(char::is_control)) {
+            return Err(UnfitPath::Control);
+        }
+        if self.0.contains(&b'\\') {
+            return Err(UnfitPath::Backslash);
+        }
+        if self.depth() > MAX_DEPTH { Err(UnfitPath::TooDeep) } else { Ok(()) }
     }
 
     /// Returns the names on the way, outermost first.
@@ -199,6 +233,19 @@ mod tests {
         assert_eq!("a\0b".parse::<UserPath>(), Err(InvalidPath::Nul));
         assert_eq!("x".repeat(256).parse::<UserPath>(), Err(InvalidPath::TooLong));
         assert_eq!("x/".repeat(3000).parse::<UserPath>(), Err(InvalidPath::TooLong));
+    }
+
+    #[test]
+    fn a_path_that_others_would_stumble_over_is_not_made() {
+        let refused = |bytes: &[u8]| UserPath::from_bytes(bytes).unwrap().check_fit().is_err();
+        let deep = "a/".repeat(MAX_DEPTH + 1);
+        for bad in [&b""[..], b".", b"a\nb", b"a\x1b[31m", b"a\x7f", "a\u{85}b".as_bytes(), b"a\\b", deep.as_bytes()] {
+            assert!(refused(bad), "{bad:?}");
+        }
+        let almost = "a/".repeat(MAX_DEPTH);
+        for good in [&b"a"[..], b"a b/c", b"\xff", "größe/日本".as_bytes(), b"..a", b".hidden", almost.as_bytes()] {
+            assert!(!refused(good), "{good:?}");
+        }
     }
 
     #[test]

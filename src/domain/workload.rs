@@ -249,6 +249,23 @@ pub struct Output {
     pub dataset: DatasetId,
 }
 
+impl Input {
+    /// Returns where it is in the container.
+    pub fn path(&self) -> String {
+        match self.role {
+            super::dataset::Use::Public => format!("/datasets/{}", self.name),
+            _ => format!("/inputs/{}", self.name),
+        }
+    }
+}
+
+impl Output {
+    /// Returns where it is in the container.
+    pub fn path(&self) -> String {
+        format!("/outputs/{}", self.name)
+    }
+}
+
 /// What is started in the container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -5,11 +5,7 @@ mod explain;
 use std::{fmt, sync::Arc};
 
 use super::capacity::Availability;
-use crate::domain::{
-    gpu::GpuUuid,
-    machine_type::{Bytes, Cores},
-    time::Timestamp,
-};
+use crate::domain::{bytes::Bytes, gpu::GpuUuid, machine_type::Cores, time::Timestamp};
 
 pub(super) use explain::{Explainer, hopeless};
 

@@ -10,14 +10,14 @@ use crate::domain::{
     workload::{Spec, Workload},
 };
 
-/// Makes a workload that was just added a job.
+/// Adds a workload that is a job, and returns its number.
 pub fn insert(
     tx: &Tx<'_>,
     new: &workloads::NewWorkload,
     clone_of: Option<&JobId>,
     tags: &[String],
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<i64, StoreError> {
     let seq = workloads::insert(tx, new, now)?;
     tx.prepare_cached("INSERT INTO jobs (seq, clone_of, tags) VALUES (?1, ?2, ?3)")?.execute(params![
         seq,
@@ -28,7 +28,8 @@ pub fn insert(
     for tag in tags {
         insert.execute(params![new.team, tag, seq])?;
     }
-    events::append(tx, &new.team, "job", new.id.as_str(), "created", serde_json::json!({ "state": "pending" }), now)
+    events::append(tx, &new.team, "job", new.id.as_str(), "created", serde_json::json!({ "state": "pending" }), now)?;
+    Ok(seq)
 }
 
 fn select(rest: &str) -> String {

@@ -15,9 +15,14 @@ use tokio::sync::{Notify, watch};
 
 use crate::domain::key::Key;
 
+pub mod cached_versions;
+pub mod damaged_contents;
+pub mod datasets;
 pub mod events;
 pub mod gpu_holdings;
 pub mod idempotency;
+pub mod imports;
+pub mod job_outputs;
 pub mod jobs;
 pub mod keys;
 mod migrate;
@@ -27,8 +32,12 @@ mod readers;
 mod row;
 pub mod secrets;
 pub mod sessions;
+pub mod storage_providers;
 pub mod teams;
 pub mod uploads;
+pub mod version_tags;
+pub mod version_uses;
+pub mod versions;
 pub mod workloads;
 mod writer;
 
@@ -82,6 +91,8 @@ impl From<rusqlite::Error> for StoreError {
 pub struct Changes {
     /// Something that the workload loop should look at.
     pub workloads: Arc<Notify>,
+    /// An import that the loop of imports should look at.
+    pub imports: Arc<Notify>,
     /// The newest event's number.
     pub events: watch::Sender<i64>,
 }
@@ -105,7 +116,8 @@ impl Store {
         let mut connection = connect(path)?;
         migrate::migrate(&mut connection, backups)?;
         let newest = events::newest(&connection)?;
-        let changes = Changes { workloads: Arc::default(), events: watch::Sender::new(newest) };
+        let changes =
+            Changes { workloads: Arc::default(), imports: Arc::default(), events: watch::Sender::new(newest) };
         let writer = writer::Writer::start(connection, changes.clone());
         Ok(Self { writer, readers: Arc::new(readers::Readers::new(path.to_owned())), changes })
     }

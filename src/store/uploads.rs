@@ -40,6 +40,13 @@ pub fn prune(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<UploadId>, StoreError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Returns every upload that is known, with whose it is.
+pub fn all_with_teams(connection: &Connection) -> Result<Vec<(UploadId, TeamId)>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT id, team_id FROM uploads")?;
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Returns every upload that is known, to tell files that nobody knows.
 pub fn all(connection: &Connection) -> Result<Vec<UploadId>, StoreError> {
     let mut query = connection.prepare_cached("SELECT id FROM uploads")?;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{StoreError, Tx, events, gpu_holdings, row::Json};
+use super::{StoreError, Tx, events, gpu_holdings, job_outputs, row::Json};
 use crate::domain::{
     gpu::GpuUuid,
     id::{JobId, ProjectId, TeamId, UploadId, UserId},
@@ -147,6 +147,23 @@ pub fn waiting(connection: &Connection, team: &TeamId, limit: u32) -> Result<u32
     Ok(query.query_row(params![team, limit], |row| row.get(0))?)
 }
 
+/// Returns whether another workload of the same team was there at some time between the first attempt
+/// of workload `seq` and its end, or `now` if that has not come.
+pub fn had_company(connection: &Connection, seq: i64, now: Timestamp) -> Result<bool, StoreError> {
+    // That nothing of it is left is noted after the last of its processes is gone, so this may say yes
+    // of one that had just ended, but not no of one that had not.
+    let mut query = connection.prepare_cached(
+        "SELECT EXISTS (
+             SELECT 1 FROM workloads me, workloads w
+             WHERE me.seq = ?1 AND w.team_id = me.team_id AND w.seq != me.seq
+               AND (w.teardown_finished_at IS NULL OR w.teardown_finished_at >=
+                    (SELECT min(a.placed_at) FROM attempts a WHERE a.seq = me.seq))
+               AND (SELECT min(a.placed_at) FROM attempts a WHERE a.seq = w.seq)
+                   <= coalesce(max(me.teardown_started_at, coalesce(me.finished_at, 0)), me.finished_at, ?2))",
+    )?;
+    Ok(query.query_row(params![seq, now], |row| row.get(0))?)
+}
+
 /// Returns what workload `seq` is to run.
 pub fn spec(connection: &Connection, seq: i64) -> Result<Spec, StoreError> {
     let mut query = connection.prepare_cached("SELECT spec FROM workloads WHERE seq = ?1")?;
@@ -257,6 +274,9 @@ pub fn ended(
     gpu_holdings::release(tx, workload.seq)?;
     // A workload that never had a container has nothing to tear down.
     let tidy = again.is_none() && workload.attempt == 0;
+    if tidy {
+        job_outputs::never_came(tx, workload.seq)?;
+    }
     step(tx, workload, if again.is_some() { Event::Retried } else { ending.event }, now)?;
     tx.prepare_cached(
         "UPDATE workloads SET reason = ?2, message = ?3, exit_code = ?4, started_at = ?5, finished_at = ?6,
@@ -329,4 +349,52 @@ pub fn counts(connection: &Connection, team: &TeamId) -> Result<BTreeMap<State, 
 pub fn wanted(connection: &Connection, seq: i64) -> Result<Option<Wanted>, StoreError> {
     let mut query = connection.prepare_cached("SELECT wanted FROM workloads WHERE seq = ?1")?;
     Ok(query.query_row([seq], |row| row.get(0)).optional()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::store;
+
+    /// Adds workload `seq` of `team`, placed and torn down at these times.
+    fn add(tx: &Tx<'_>, seq: i64, team: &str, placed: Option<i64>, gone: Option<i64>) -> Result<(), StoreError> {
+        tx.execute(
+            "INSERT INTO workloads (seq, id, kind, team_id, user_id, project_id, name, spec, cpu_millis, memory_bytes,
+                 gpus, gpu_share, priority, retry_limit, retry_backoff_seconds, created_at, wanted, state,
+                 finished_at, teardown_started_at, teardown_finished_at)
+             VALUES (?1, ?1, 'job', ?2, 'u', 'p', 'n', '{}', 1, 1, 0, 1, 0, 0, 0, 0, 'run', 'stopped', ?3, ?3, ?3)",
+            params![seq, team, gone],
+        )?;
+        if let Some(placed) = placed {
+            tx.execute("INSERT INTO attempts (seq, attempt, placed_at, gpus) VALUES (?1, 1, ?2, '[]')", [seq, placed])?;
+        }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_workload_had_company_when_the_life_of_another_of_its_team_overlaps_its_own() {
+        // Number 1 is there from 100 to 200.
+        for (team, placed, gone, wanted) in [
+            ("t", None, None, false),
+            ("t", Some(10), Some(99), false),
+            ("t", Some(10), Some(100), true),
+            ("t", Some(120), Some(130), true),
+            ("t", Some(10), None, true),
+            ("t", Some(200), None, true),
+            ("t", Some(201), None, false),
+            ("other", Some(10), None, false),
+        ] {
+            let (_dir, store) = store();
+            let add_both = move |tx: &Tx<'_>| {
+                tx.execute_batch("PRAGMA defer_foreign_keys = ON")?;
+                add(tx, 1, "t", Some(100), Some(200))?;
+                add(tx, 2, team, placed, gone)?;
+                let had = had_company(tx, 1, Timestamp(500))?;
+                // Nobody knows these teams and users, so they cannot stay.
+                tx.execute_batch("DELETE FROM workloads")?;
+                Ok::<_, StoreError>(had)
+            };
+            assert_eq!(store.write(add_both).await.unwrap(), wanted, "{team} {placed:?} {gone:?}");
+        }
+    }
 }

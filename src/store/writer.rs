@@ -45,6 +45,11 @@ impl Tx<'_> {
         self.told.workloads.set(true);
     }
 
+    /// Wakes the loop of imports after the commit.
+    pub fn touch_imports(&self) {
+        self.told.imports.set(true);
+    }
+
     pub(super) fn tell_event(&self, seq: i64) {
         self.told.event.set(self.told.event.get().max(seq));
     }
@@ -59,6 +64,7 @@ type Work = Box<dyn FnOnce(Result<(&Connection, &Changed), StoreError>) -> Answe
 #[derive(Default)]
 struct Changed {
     workloads: Cell<bool>,
+    imports: Cell<bool>,
     event: Cell<i64>,
 }
 
@@ -133,6 +139,7 @@ where
         run(connection, "ROLLBACK TO one")?;
     } else {
         changed.workloads.set(changed.workloads.get() | tx.told.workloads.get());
+        changed.imports.set(changed.imports.get() | tx.told.imports.get());
         changed.event.set(changed.event.get().max(tx.told.event.get()));
     }
     run(connection, "RELEASE one")?;
@@ -231,6 +238,9 @@ fn announce(changed: &Changed, changes: &Changes) {
             *newest = changed.event.get().max(*newest);
             newer
         });
+    }
+    if changed.imports.get() {
+        changes.imports.notify_one();
     }
     if changed.workloads.get() {
         changes.workloads.notify_one();

@@ -14,8 +14,11 @@ CREATE TABLE storage_providers (
     updated_at  INTEGER NOT NULL,
     checked_at  INTEGER,
     check_error TEXT,
-    UNIQUE (team_id, name)
+    -- The rows of deleted datasets still name it, for their lineage.
+    deleted_at  INTEGER
 ) STRICT;
+CREATE UNIQUE INDEX storage_providers_by_name ON storage_providers (team_id, name) WHERE deleted_at IS NULL;
+CREATE INDEX storage_providers_by_team ON storage_providers (team_id, seq) WHERE deleted_at IS NULL;
 
 CREATE TABLE datasets (
     seq         INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -58,6 +61,7 @@ CREATE TABLE versions (
     removed_at   INTEGER,
     UNIQUE (dataset, id)
 ) STRICT;
+CREATE INDEX versions_by_dataset ON versions (dataset, seq) WHERE deleted_at IS NULL;
 CREATE INDEX versions_committed ON versions (dataset, committed_at) WHERE state = 'committed' AND deleted_at IS NULL;
 CREATE INDEX versions_by_parent ON versions (parent) WHERE parent IS NOT NULL;
 CREATE INDEX versions_to_remove ON versions (deleted_at) WHERE deleted_at IS NOT NULL AND removed_at IS NULL;
@@ -71,10 +75,13 @@ CREATE TABLE version_tags (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX version_tags_by_version ON version_tags (version);
 
--- Which run reads or made which version. The job's id stays when the job is deleted.
+-- Which run reads or made which version. The job's id and name stay when the job is deleted, and its
+-- team alone sees them: a public dataset is used by all.
 CREATE TABLE version_uses (
     version     INTEGER NOT NULL REFERENCES versions (seq),
+    team_id     TEXT    NOT NULL,
     job_id      TEXT    NOT NULL,
+    job_name    TEXT    NOT NULL,
     name        TEXT    NOT NULL,
     role        TEXT    NOT NULL CHECK (role IN ('input', 'public', 'output')),
     at          INTEGER NOT NULL,
