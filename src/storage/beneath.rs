@@ -116,6 +116,27 @@ impl Beneath {
         Ok(())
     }
 
+    /// Calls `each` for every entry directly in here, with what it is, in the file system's order.
+    pub fn each_entry(&self, mut each: impl FnMut(&[u8], Kind) -> io::Result<()>) -> io::Result<()> {
+        for entry in Dir::read_from(&self.0)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                // Not every file system tells.
+                FileType::Unknown => match self.facts_of(name) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    facts => facts?.kind,
+                },
+                known => kind(known),
+            };
+            each(name, kind)?;
+        }
+        Ok(())
+    }
+
     /// Makes the directory `name` if it is not there, usable by any user, and opens it.
     pub fn make_dir(&self, name: &[u8]) -> io::Result<Self> {
         match rustix::fs::mkdirat(&self.0, name, Mode::from_raw_mode(0o777)) {
@@ -126,6 +147,68 @@ impl Beneath {
         // The mode given to mkdir is cut by the daemon's umask.
         rustix::fs::fchmod(&made.0, Mode::from_raw_mode(0o777))?;
         Ok(made)
+    }
+
+    /// Opens the directory `name`, directly in here, and makes it first if it is not there, with
+    /// `mode` whatever the daemon's umask is.
+    ///
+    /// # Errors
+    /// `NotADirectory` also when it is a link.
+    pub fn dir_or_new(&self, name: &[u8], mode: u32) -> io::Result<Self> {
+        match rustix::fs::openat(&self.0, name, DIRECTORY, Mode::empty()) {
+            Err(Errno::NOENT) => {}
+            found => return Ok(Self(found?)),
+        }
+        let made = match rustix::fs::mkdirat(&self.0, name, Mode::from_raw_mode(mode)) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
+            Err(error) => return Err(error.into()),
+        };
+        let dir = Self(rustix::fs::openat(&self.0, name, DIRECTORY, Mode::empty())?);
+        if made {
+            rustix::fs::fchmod(&dir.0, Mode::from_raw_mode(mode))?;
+        }
+        Ok(dir)
+    }
+
+    /// Removes the directory `name`, directly in here, if nothing is in it, and returns whether it
+    /// is gone.
+    pub fn remove_empty_dir(&self, name: &[u8]) -> io::Result<bool> {
+        match rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes a file without a name, somewhere in here, for reading and writing. It is gone when it
+    /// is closed, unless [`Beneath::link_open_file`] gave it a name.
+    ///
+    /// # Errors
+    /// `Unsupported` when the file system has no such files.
+    pub fn unnamed_file(&self) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.0, ".", flags, Mode::from_raw_mode(0o600)) {
+            Ok(file) => Ok(File::from(file)),
+            // Which of them it is depends on the kernel's age and on the file system.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives an open file a name, or a further one, directly in here.
+    pub fn link_open_file(&self, file: &File, name: &[u8]) -> io::Result<()> {
+        // Linking the handle itself takes a capability on older kernels; its name in /proc does not.
+        let handle = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file));
+        Ok(rustix::fs::linkat(CWD, handle, &self.0, name, AtFlags::SYMLINK_FOLLOW)?)
+    }
+
+    /// Moves `from`, directly in here, to `to` in `into`, on the same file system, in one step. A
+    /// file in the way is replaced. Two names of one file stay as they are.
+    pub fn move_to(&self, from: &[u8], into: &Self, to: &[u8]) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.0, from, &into.0, to)?)
     }
 
     /// Makes the file `name`, directly in here, for writing. What is there already is an error,
@@ -209,13 +292,17 @@ fn not_a_file() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
 }
 
-pub(super) fn facts(stat: &Stat) -> Facts {
-    let kind = match FileType::from_raw_mode(stat.st_mode) {
+fn kind(kind: FileType) -> Kind {
+    match kind {
         FileType::RegularFile => Kind::File,
         FileType::Directory => Kind::Directory,
         FileType::Symlink => Kind::Link,
         _ => Kind::Other,
-    };
+    }
+}
+
+pub(super) fn facts(stat: &Stat) -> Facts {
+    let kind = kind(FileType::from_raw_mode(stat.st_mode));
     let micros = i64::try_from(stat.st_mtime_nsec).unwrap_or(0) / 1000;
     Facts {
         kind,

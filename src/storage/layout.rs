@@ -7,8 +7,16 @@
 //!   admin.key               0600: the first key
 //!   keys/                   0700: what secrets are encrypted with
 //!   teams/TEAM/storage/     0777: /storage in the team's containers
+//!   teams/TEAM/blobs/       0700: the bytes of the team's datasets, each under its hash
+//!     HH/HASH[x][-N]        0444 or 0555: x is executable, N a further inode of the same bytes
+//!     incoming/             what is still being made, and the parts of multipart uploads
+//!   teams/TEAM/datasets/DATASET/VERSION/   0700
+//!     tree/                 0755: the files, links to blobs; what containers see
+//!     manifest.jsonl.zst    the files of a version that is committed
+//!     ledger.jsonl          what is known of the files of a draft on S3
 //!   runs/JOB/workspace/     0777: the working directory
 //!   runs/JOB/artifacts/     0777: /artifacts
+//!   runs/JOB/outputs/NAME/  0777: /outputs/NAME; 0700 above
 //!   runs/JOB/attempts/N/log/   0700: the log's segments
 //!   uploads/ID/             0700: an archive and what is known of it
 //!   backups/                0700
@@ -24,7 +32,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::domain::id::{JobId, TeamId};
+use crate::domain::id::{DatasetId, JobId, TeamId, VersionId};
 
 /// The data directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +98,48 @@ impl DataDir {
         Ok(self.team_storage(team))
     }
 
+    /// Returns where the bytes of a team's datasets are.
+    pub fn team_blobs(&self, team: &TeamId) -> PathBuf {
+        self.teams().join(team.as_str()).join("blobs")
+    }
+
+    /// Returns where the versions of a team's datasets are.
+    pub fn team_datasets(&self, team: &TeamId) -> PathBuf {
+        self.teams().join(team.as_str()).join("datasets")
+    }
+
+    /// Makes the directories of a team's datasets, or finds them.
+    pub fn create_team_datasets(&self, team: &TeamId) -> io::Result<()> {
+        let blobs = self.team_blobs(team);
+        private_dir(&self.teams().join(team.as_str()))?;
+        private_dir(&blobs)?;
+        private_dir(&blobs.join(INCOMING))?;
+        private_dir(&blobs.join(INCOMING).join(MULTIPART))?;
+        private_dir(&self.team_datasets(team))
+    }
+
+    /// Returns everything that belongs to one version of a dataset.
+    pub fn version(&self, team: &TeamId, dataset: &DatasetId, version: &VersionId) -> VersionDir {
+        VersionDir(self.team_datasets(team).join(dataset.as_str()).join(version.as_str()))
+    }
+
+    /// Lists the teams that have a directory.
+    pub fn team_ids(&self) -> io::Result<Vec<TeamId>> {
+        ids_in(&self.teams())
+    }
+
+    /// Lists the versions that a team has directories of, for finding those that nobody knows any
+    /// more.
+    pub fn version_ids(&self, team: &TeamId) -> io::Result<Vec<(DatasetId, VersionId)>> {
+        let datasets = self.team_datasets(team);
+        let mut ids = Vec::new();
+        for dataset in ids_in::<DatasetId>(&datasets)? {
+            let versions = ids_in(&datasets.join(dataset.as_str()))?;
+            ids.extend(versions.into_iter().map(|version| (dataset.clone(), version)));
+        }
+        Ok(ids)
+    }
+
     /// Returns everything that belongs to one job.
     pub fn run(&self, job: &JobId) -> RunDir {
         RunDir(self.runs().join(job.as_str()))
@@ -97,13 +147,7 @@ impl DataDir {
 
     /// Lists the jobs that have a directory, for finding those that nobody knows any more.
     pub fn run_ids(&self) -> io::Result<Vec<JobId>> {
-        let mut ids = Vec::new();
-        for entry in fs::read_dir(self.runs())? {
-            if let Some(Ok(id)) = entry?.file_name().to_str().map(str::parse) {
-                ids.push(id);
-            }
-        }
-        Ok(ids)
+        ids_in(&self.runs())
     }
 
     /// Removes everything that belongs to one job. Blocks for as long as its files take.
@@ -142,6 +186,32 @@ impl RunDir {
         self.0.join("artifacts")
     }
 
+    /// Returns what becomes a version of a dataset, `/outputs/NAME` in its container.
+    pub fn output(&self, name: &str) -> PathBuf {
+        self.outputs().join(name)
+    }
+
+    /// Makes the directory of an output, or finds it with what an earlier attempt wrote.
+    pub fn create_output(&self, name: &str) -> io::Result<PathBuf> {
+        private_dir(&self.outputs())?;
+        shared_dir(&self.output(name))?;
+        Ok(self.output(name))
+    }
+
+    /// Removes what is left of an output. Blocks for as long as its files take.
+    pub fn remove_output(&self, name: &str) -> io::Result<()> {
+        match super::beneath::Beneath::open(&self.outputs()) {
+            Ok(outputs) => outputs.remove_tree(name.as_bytes()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns what holds all outputs.
+    pub fn outputs(&self) -> PathBuf {
+        self.0.join("outputs")
+    }
+
     /// Returns where the log of attempt `number` is, counted from 1.
     pub fn log(&self, number: u32) -> PathBuf {
         self.0.join("attempts").join(number.to_string()).join("log")
@@ -153,6 +223,62 @@ impl RunDir {
         DirBuilder::new().recursive(true).mode(0o700).create(&log)?;
         Ok(log)
     }
+}
+
+/// The directory, among a team's blobs, of what is still being made.
+pub(super) const INCOMING: &str = "incoming";
+/// The directory in there of uploads that come in parts, which outlive the daemon.
+pub(super) const MULTIPART: &str = "multipart";
+
+/// What belongs to one version of a dataset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionDir(PathBuf);
+
+impl VersionDir {
+    /// Makes the version's directory, or finds it. The tree is not made here: that it exists means
+    /// that the version has begun with all that it was to begin with.
+    pub fn create(&self) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.0)
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
+
+    /// Returns where the files are, mounted into containers.
+    pub fn tree(&self) -> PathBuf {
+        self.0.join("tree")
+    }
+
+    /// Returns the list of the files. It is there once the version is frozen.
+    pub fn manifest(&self) -> PathBuf {
+        self.0.join("manifest.jsonl.zst")
+    }
+
+    /// Returns what is there once the version was found to be one that nobody knows.
+    pub fn unknown(&self) -> PathBuf {
+        self.0.join("unknown")
+    }
+
+    /// Returns what is known of the files of a draft on S3.
+    pub fn ledger(&self) -> PathBuf {
+        self.0.join("ledger.jsonl")
+    }
+}
+
+/// Reads the names in the directory `path` that are ids. One that is not there has none.
+fn ids_in<Id: std::str::FromStr>(path: &Path) -> io::Result<Vec<Id>> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut ids = Vec::new();
+    for entry in entries {
+        if let Some(Ok(id)) = entry?.file_name().to_str().map(str::parse) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
 }
 
 fn private_dir(path: &Path) -> io::Result<()> {
@@ -188,10 +314,15 @@ mod tests {
         dir.create_team_storage(&team).unwrap();
         run.create().unwrap();
         run.create_log(1).unwrap();
-        for shared in [dir.team_storage(&team), run.artifacts()] {
+        let output = run.create_output("model").unwrap();
+        for shared in [dir.team_storage(&team), run.artifacts(), output] {
             assert_eq!(mode(&shared), 0o777);
         }
-        for private in [dir.root(), &dir.keys(), &dir.uploads(), &dir.backups(), run.root(), &run.log(1)] {
+        dir.create_team_datasets(&team).unwrap();
+        let (blobs, datasets) = (dir.team_blobs(&team), dir.team_datasets(&team));
+        for private in
+            [dir.root(), &dir.keys(), &dir.uploads(), &dir.backups(), run.root(), &run.log(1), &blobs, &datasets]
+        {
             assert_eq!(mode(private), 0o700, "{}", private.display());
         }
     }

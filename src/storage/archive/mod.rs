@@ -18,6 +18,7 @@ use super::beneath::Beneath;
 
 mod packed;
 mod problem;
+pub(super) mod rules;
 mod tar;
 mod walk;
 mod zip;
@@ -63,12 +64,19 @@ pub struct ArchiveSummary {
 /// # Errors
 /// [`Problem::Empty`] and [`Problem::Unknown`].
 pub fn sniff(file: &File) -> Result<ArchiveKind, ArchiveError> {
-    let mut head = Vec::with_capacity(512);
+    let mut head = Vec::with_capacity(HEAD);
     let mut file = file;
     file.seek(SeekFrom::Start(0))?;
-    file.take(512).read_to_end(&mut head)?;
+    file.take(HEAD as u64).read_to_end(&mut head)?;
     file.seek(SeekFrom::Start(0))?;
-    match head.as_slice() {
+    kind_of(&head)
+}
+
+/// What is needed of an archive to tell its kind: the header that a tar begins with.
+const HEAD: usize = 512;
+
+fn kind_of(head: &[u8]) -> Result<ArchiveKind, ArchiveError> {
+    match head {
         [] => Err(Problem::Empty.alone()),
         // The second is what an archive without entries begins with.
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Ok(ArchiveKind::Zip),
@@ -96,6 +104,24 @@ pub fn unpack(file: &File, dest: &Beneath, limits: ArchiveLimits) -> Result<Arch
     run(file, limits, TreeSink::new(dest))
 }
 
+/// Takes every entry of a tar archive as it comes, plain or packed, without ever going back in it.
+///
+/// # Errors
+/// As [`unpack`], what `taker` says, and [`Problem::NotAStream`] for a zip archive, which can be
+/// read only from its end.
+pub(super) fn stream(mut reader: impl Read, taker: &mut impl rules::Taker) -> Result<(), ArchiveError> {
+    let mut head = Vec::with_capacity(HEAD);
+    reader.by_ref().take(HEAD as u64).read_to_end(&mut head).map_err(|error| reading(b"", error))?;
+    let kind = kind_of(&head)?;
+    let reader = BufReader::with_capacity(256 << 10, io::Cursor::new(head).chain(reader));
+    match kind {
+        ArchiveKind::Zip => Err(Problem::NotAStream.alone()),
+        ArchiveKind::Tar => tar::read(reader, taker),
+        ArchiveKind::TarGzip => tar::read(BufReader::new(packed::Gzip::new(reader)), taker),
+        ArchiveKind::TarZstd => tar::read(BufReader::new(packed::zstd(reader)?), taker),
+    }
+}
+
 fn run(file: &File, limits: ArchiveLimits, sink: impl walk::Sink) -> Result<ArchiveSummary, ArchiveError> {
     let kind = sniff(file)?;
     let mut walk = Walk::new(limits, sink);
@@ -112,7 +138,7 @@ fn run(file: &File, limits: ArchiveLimits, sink: impl walk::Sink) -> Result<Arch
 
 /// Turns an error met while reading an archive into what is wrong with the archive, unless it is
 /// the disk that failed.
-fn reading(entry: &[u8], error: io::Error) -> ArchiveError {
+pub(super) fn reading(entry: &[u8], error: io::Error) -> ArchiveError {
     if error.raw_os_error().is_some() {
         return error.into();
     }
@@ -124,4 +150,4 @@ fn reading(entry: &[u8], error: io::Error) -> ArchiveError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use crate::domain::user_path::{InvalidPath, shown};
+use crate::domain::user_path::{InvalidPath, UnfitPath, shown};
 
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,12 +13,16 @@ pub enum Problem {
     Unknown,
     #[error("what is packed here is not a tar archive")]
     NotTar,
+    #[error("a zip archive cannot be read as it comes: send a tar, tar.gz or tar.zst")]
+    NotAStream,
     #[error("the archive ends too early: it was cut off")]
     Truncated,
     #[error("the archive is damaged: {0}")]
     Damaged(String),
     #[error("its name {0}")]
     Name(InvalidPath),
+    #[error("its name {0}")]
+    Unfit(UnfitPath),
     #[error("it has no name")]
     NoName,
     #[error("its name has a backslash: make the archive with “/” between names")]
@@ -37,6 +41,8 @@ pub enum Problem {
     Through(String),
     #[error("an earlier entry of that name is something else")]
     Replaces,
+    #[error("an earlier entry has that name")]
+    Twice,
     #[error("it is a device")]
     Device,
     #[error("it is a FIFO or a socket")]
@@ -59,12 +65,12 @@ pub enum Problem {
 
 impl Problem {
     /// Says that entry `name` is what is wrong.
-    pub(super) fn of(self, name: &[u8]) -> ArchiveError {
+    pub(in crate::storage) fn of(self, name: &[u8]) -> ArchiveError {
         ArchiveError::Bad(BadArchive { entry: Some(shown(name)), problem: self })
     }
 
     /// Says that the archive as a whole is what is wrong.
-    pub(super) fn alone(self) -> ArchiveError {
+    pub(in crate::storage) fn alone(self) -> ArchiveError {
         ArchiveError::Bad(BadArchive { entry: None, problem: self })
     }
 }

@@ -7,10 +7,7 @@ use std::io::{self, Read};
 
 use tar::{EntryType, Header};
 
-use super::{
-    ArchiveError, Problem, reading,
-    walk::{Sink, Walk},
-};
+use super::{ArchiveError, Problem, reading, rules::Taker};
 
 const BLOCK: usize = 512;
 /// Of one long name or one set of pax records.
@@ -31,7 +28,7 @@ pub fn is_tar(head: &[u8]) -> bool {
 }
 
 /// Takes every entry of a tar archive.
-pub fn read<S: Sink>(mut reader: impl Read, walk: &mut Walk<S>) -> Result<(), ArchiveError> {
+pub fn read(mut reader: impl Read, walk: &mut impl Taker) -> Result<(), ArchiveError> {
     let mut extension = Extension::default();
     let mut last = Vec::new();
     let mut first = true;
@@ -44,12 +41,12 @@ pub fn read<S: Sink>(mut reader: impl Read, walk: &mut Walk<S>) -> Result<(), Ar
             return Err(if first { Problem::NotTar.alone() } else { damaged(&last, "a header's sum does not fit") });
         }
         first = false;
-        walk.count()?;
+        walk.rules().count()?;
         let header = Header::from_byte_slice(&block);
         let size = header.entry_size().map_err(|_| damaged(&last, "a size cannot be read"))?;
         let kind = header.entry_type();
         if is_extension(kind) {
-            walk.describe(size)?;
+            walk.rules().describe(size)?;
             let text = read_extension(&mut reader, size, &last)?;
             extension.take(kind, &text).map_err(|what| damaged(&last, what))?;
             continue;
@@ -69,7 +66,7 @@ pub fn read<S: Sink>(mut reader: impl Read, walk: &mut Walk<S>) -> Result<(), Ar
             // Some programs leave the field blank.
             let mode = header.mode().unwrap_or(0o644);
             let mut data = Exactly { reader: &mut reader, left: size };
-            walk.file(&name, mode & 0o111 != 0, &mut data)?;
+            walk.file(&name, mode & 0o111 != 0, size, &mut data)?;
             skip_padding(&mut reader, size, &name)?;
         } else {
             // As with every other reader, what is no file has no data, whatever size is noted.
@@ -79,7 +76,7 @@ pub fn read<S: Sink>(mut reader: impl Read, walk: &mut Walk<S>) -> Result<(), Ar
     }
 }
 
-fn special<S: Sink>(walk: &mut Walk<S>, kind: EntryType, name: &[u8], link: &[u8]) -> Result<(), ArchiveError> {
+fn special(walk: &mut impl Taker, kind: EntryType, name: &[u8], link: &[u8]) -> Result<(), ArchiveError> {
     match kind {
         EntryType::Symlink => walk.link(name, link),
         EntryType::Link => walk.hard_link(name, link),

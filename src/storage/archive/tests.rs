@@ -75,7 +75,7 @@ fn problem(bytes: &[u8]) -> BadArchive {
 }
 
 /// One entry with its fields written raw: the library would refuse to write most of these.
-fn raw(name: &[u8], kind: EntryType, link: &[u8], mode: u32, data: &[u8]) -> Vec<u8> {
+pub fn raw(name: &[u8], kind: EntryType, link: &[u8], mode: u32, data: &[u8]) -> Vec<u8> {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);
@@ -93,25 +93,25 @@ fn raw(name: &[u8], kind: EntryType, link: &[u8], mode: u32, data: &[u8]) -> Vec
     bytes
 }
 
-fn file(name: &str, data: &str) -> Vec<u8> {
+pub fn file(name: &str, data: &str) -> Vec<u8> {
     raw(name.as_bytes(), EntryType::Regular, b"", 0o644, data.as_bytes())
 }
 
-fn link(name: &str, target: &str) -> Vec<u8> {
+pub fn link(name: &str, target: &str) -> Vec<u8> {
     raw(name.as_bytes(), EntryType::Symlink, target.as_bytes(), 0o777, b"")
 }
 
-fn hard(name: &str, target: &str) -> Vec<u8> {
+pub fn hard(name: &str, target: &str) -> Vec<u8> {
     raw(name.as_bytes(), EntryType::Link, target.as_bytes(), 0o644, b"")
 }
 
-fn tar_of(entries: &[Vec<u8>]) -> Vec<u8> {
+pub fn tar_of(entries: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = entries.concat();
     bytes.extend_from_slice(&[0; 1024]);
     bytes
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()

@@ -1,4 +1,4 @@
-//! The rules that every entry of every kind of archive is held to, and what is done with it.
+//! One run through an archive that remembers every name: what is there, and what is done with it.
 
 use std::{
     collections::HashMap,
@@ -6,19 +6,17 @@ use std::{
     io::{self, Read, Write},
 };
 
-use super::{ArchiveError, ArchiveLimits, Problem, reading};
+use super::{
+    ArchiveError, ArchiveLimits, Problem, reading,
+    rules::{Rules, Taker, stays_inside},
+};
 use crate::{
-    domain::user_path::{InvalidPath, UserPath, shown},
+    domain::user_path::{UserPath, shown},
     storage::beneath::Beneath,
 };
 
-/// Directories in directories; more than any real tree has.
-const MAX_DEPTH: usize = 256;
 /// Bytes of all names together, implied directories included: what the walk keeps in memory.
 const MAX_NAMES_BYTES: u64 = 64 << 20;
-
-/// Bytes of all long names and other headers that stand before an entry.
-const MAX_HEADERS_BYTES: u64 = 1 << 30;
 
 /// What entries are written to.
 pub trait Sink {
@@ -119,165 +117,23 @@ enum Laid {
 
 /// One run through an archive.
 pub struct Walk<S> {
-    limits: ArchiveLimits,
+    rules: Rules,
     sink: S,
     laid: HashMap<UserPath, Laid>,
     names_bytes: u64,
-    headers_bytes: u64,
-    entries: u64,
     files: u64,
     directories: u64,
-    bytes: u64,
 }
 
 impl<S: Sink> Walk<S> {
     pub fn new(limits: ArchiveLimits, sink: S) -> Self {
-        Self {
-            limits,
-            sink,
-            laid: HashMap::new(),
-            names_bytes: 0,
-            headers_bytes: 0,
-            entries: 0,
-            files: 0,
-            directories: 0,
-            bytes: 0,
-        }
+        let rules = Rules::new(limits);
+        Self { rules, sink, laid: HashMap::new(), names_bytes: 0, files: 0, directories: 0 }
     }
 
     /// Returns files and links, directories, and bytes.
     pub fn totals(&self) -> (u64, u64, u64) {
-        (self.files, self.directories, self.bytes)
-    }
-
-    /// Counts one header, whatever it is for.
-    pub fn count(&mut self) -> Result<(), ArchiveError> {
-        self.entries += 1;
-        self.expect(self.entries)
-    }
-
-    /// Refuses an archive that says it has too many entries.
-    pub fn expect(&self, entries: u64) -> Result<(), ArchiveError> {
-        if entries > self.limits.max_entries {
-            return Err(Problem::TooMany(self.limits.max_entries).alone());
-        }
-        Ok(())
-    }
-
-    /// Counts bytes that describe entries and are read only to be understood.
-    pub fn describe(&mut self, bytes: u64) -> Result<(), ArchiveError> {
-        self.headers_bytes = self.headers_bytes.saturating_add(bytes);
-        if self.headers_bytes > MAX_HEADERS_BYTES {
-            return Err(Problem::TooManyNames(MAX_HEADERS_BYTES).alone());
-        }
-        Ok(())
-    }
-
-    /// Counts bytes that come out of the archive.
-    fn spend(&mut self, name: &[u8], bytes: u64) -> Result<(), ArchiveError> {
-        if bytes > self.limits.max_bytes - self.bytes {
-            return Err(Problem::TooLarge(self.limits.max_bytes).of(name));
-        }
-        self.bytes += bytes;
-        Ok(())
-    }
-
-    pub fn directory(&mut self, name: &[u8]) -> Result<(), ArchiveError> {
-        let path = self.path(name)?;
-        if path.is_root() {
-            return Ok(());
-        }
-        match self.laid.get(&path) {
-            // Also one that was implied by an entry inside it.
-            Some(Laid::Directory) => return Ok(()),
-            Some(_) => return Err(Problem::Replaces.of(name)),
-            None => self.lay(name, &path, Laid::Directory)?,
-        }
-        Ok(self.sink.directory(&path)?)
-    }
-
-    /// Takes a file whose bytes are all that `data` gives.
-    pub fn file(&mut self, name: &[u8], executable: bool, data: &mut dyn Read) -> Result<(), ArchiveError> {
-        let path = self.new_leaf(name)?;
-        match self.laid.get(&path) {
-            // Appending a newer version is how tar updates an archive.
-            Some(Laid::File) => {}
-            Some(_) => return Err(Problem::Replaces.of(name)),
-            None => self.lay(name, &path, Laid::File)?,
-        }
-        self.files += 1;
-        let mut file = self.sink.file(&path, executable)?;
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            let length = match data.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(length) => length,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(reading(name, error)),
-            };
-            self.spend(name, length as u64)?;
-            if let Some(file) = &mut file {
-                file.write_all(&buffer[..length])?;
-            }
-        }
-    }
-
-    /// Takes a symbolic link.
-    ///
-    /// `..` may stand only at the beginning of a target: then it counts real directories, because no
-    /// entry is laid through a link, and cannot go further up than there are. After a name it could
-    /// be the parent of wherever that name, perhaps a link itself, leads.
-    pub fn link(&mut self, name: &[u8], target: &[u8]) -> Result<(), ArchiveError> {
-        let path = self.new_leaf(name)?;
-        if self.laid.contains_key(&path) {
-            return Err(Problem::Replaces.of(name));
-        }
-        let out = || Problem::LinkOut(shown(target)).of(name);
-        if target.is_empty() || target.starts_with(b"/") || target.contains(&0) || target.len() > 4095 {
-            return Err(out());
-        }
-        let mut above = path.depth() - 1;
-        let mut named = false;
-        for component in target.split(|byte| *byte == b'/') {
-            match component {
-                b"" | b"." => {}
-                b".." if named => return Err(Problem::CrookedLink(shown(target)).of(name)),
-                b".." => above = above.checked_sub(1).ok_or_else(out)?,
-                _ => named = true,
-            }
-        }
-        self.lay(name, &path, Laid::Link)?;
-        self.files += 1;
-        Ok(self.sink.link(&path, target)?)
-    }
-
-    /// Takes a second name for the file `from`, which must have come before.
-    pub fn hard_link(&mut self, name: &[u8], from: &[u8]) -> Result<(), ArchiveError> {
-        let path = self.new_leaf(name)?;
-        let nowhere = || Problem::HardLink(shown(from)).of(name);
-        let source = UserPath::from_bytes(from).map_err(|_| nowhere())?;
-        if self.laid.get(&source) != Some(&Laid::File) {
-            return Err(nowhere());
-        }
-        if self.laid.contains_key(&path) {
-            return Err(Problem::Replaces.of(name));
-        }
-        self.lay(name, &path, Laid::File)?;
-        self.files += 1;
-        Ok(self.sink.hard_link(&path, &source)?)
-    }
-
-    fn path(&self, name: &[u8]) -> Result<UserPath, ArchiveError> {
-        let path = UserPath::from_bytes(name).map_err(|error: InvalidPath| Problem::Name(error).of(name))?;
-        if path.depth() > MAX_DEPTH {
-            return Err(Problem::TooDeep(MAX_DEPTH).of(name));
-        }
-        Ok(path)
-    }
-
-    fn new_leaf(&self, name: &[u8]) -> Result<UserPath, ArchiveError> {
-        let path = self.path(name)?;
-        if path.is_root() { Err(Problem::NoName.of(name)) } else { Ok(path) }
+        (self.files, self.directories, self.rules.bytes())
     }
 
     /// Notes what lies at `path`, and that everything above it is a directory.
@@ -290,7 +146,7 @@ impl<S: Sink> Walk<S> {
                 Some(_) => return Err(Problem::Through(above.to_string()).of(name)),
                 None => {
                     // It costs as much as one with an entry of its own.
-                    self.count()?;
+                    self.rules.count()?;
                     self.note(name, above.clone(), Laid::Directory)?;
                 }
             }
@@ -307,5 +163,76 @@ impl<S: Sink> Walk<S> {
         self.directories += u64::from(laid == Laid::Directory);
         self.laid.insert(path, laid);
         Ok(())
+    }
+}
+
+impl<S: Sink> Taker for Walk<S> {
+    fn rules(&mut self) -> &mut Rules {
+        &mut self.rules
+    }
+
+    fn directory(&mut self, name: &[u8]) -> Result<(), ArchiveError> {
+        let path = self.rules.path(name)?;
+        if path.is_root() {
+            return Ok(());
+        }
+        match self.laid.get(&path) {
+            // Also one that was implied by an entry inside it.
+            Some(Laid::Directory) => return Ok(()),
+            Some(_) => return Err(Problem::Replaces.of(name)),
+            None => self.lay(name, &path, Laid::Directory)?,
+        }
+        Ok(self.sink.directory(&path)?)
+    }
+
+    fn file(&mut self, name: &[u8], executable: bool, _: u64, data: &mut dyn Read) -> Result<(), ArchiveError> {
+        let path = self.rules.leaf(name)?;
+        match self.laid.get(&path) {
+            // Appending a newer version is how tar updates an archive.
+            Some(Laid::File) => {}
+            Some(_) => return Err(Problem::Replaces.of(name)),
+            None => self.lay(name, &path, Laid::File)?,
+        }
+        self.files += 1;
+        let mut file = self.sink.file(&path, executable)?;
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let length = match data.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(reading(name, error)),
+            };
+            self.rules.spend(name, length as u64)?;
+            if let Some(file) = &mut file {
+                file.write_all(&buffer[..length])?;
+            }
+        }
+    }
+
+    fn link(&mut self, name: &[u8], target: &[u8]) -> Result<(), ArchiveError> {
+        let path = self.rules.leaf(name)?;
+        if self.laid.contains_key(&path) {
+            return Err(Problem::Replaces.of(name));
+        }
+        stays_inside(&path, target).map_err(|problem| problem.of(name))?;
+        self.lay(name, &path, Laid::Link)?;
+        self.files += 1;
+        Ok(self.sink.link(&path, target)?)
+    }
+
+    fn hard_link(&mut self, name: &[u8], from: &[u8]) -> Result<(), ArchiveError> {
+        let path = self.rules.leaf(name)?;
+        let nowhere = || Problem::HardLink(shown(from)).of(name);
+        let source = UserPath::from_bytes(from).map_err(|_| nowhere())?;
+        if self.laid.get(&source) != Some(&Laid::File) {
+            return Err(nowhere());
+        }
+        if self.laid.contains_key(&path) {
+            return Err(Problem::Replaces.of(name));
+        }
+        self.lay(name, &path, Laid::File)?;
+        self.files += 1;
+        Ok(self.sink.hard_link(&path, &source)?)
     }
 }

@@ -12,10 +12,7 @@ use ::zip::{
     unstable::read::ZipIterable,
 };
 
-use super::{
-    ArchiveError, Problem, reading,
-    walk::{Sink, Walk},
-};
+use super::{ArchiveError, Problem, reading, rules::Taker};
 
 const TYPE: u32 = 0o170_000;
 const LINK: u32 = 0o120_000;
@@ -26,24 +23,24 @@ const CHARACTER_DEVICE: u32 = 0o020_000;
 
 /// Takes every entry of a zip archive. The directory is read entry by entry, never as a whole: a
 /// few gigabytes can list more entries than there is memory for.
-pub fn read<S: Sink>(file: &File, walk: &mut Walk<S>) -> Result<(), ArchiveError> {
+pub fn read(file: &File, walk: &mut impl Taker) -> Result<(), ArchiveError> {
     let reader = || BufReader::with_capacity(32 << 10, file);
     let mut archive = ZipIterable::try_new(reader(), Config::default()).map_err(|error| bad(b"", error))?;
-    walk.expect(archive.len() as u64)?;
+    walk.rules().expect(archive.len() as u64)?;
     // Both readers move the one position of the file; each seeks before it reads.
     let mut body = reader();
     let entries = archive.files().map_err(|error| bad(b"", error))?;
     for entry in entries {
         let entry = entry.map_err(|error| bad(b"", error))?;
-        walk.count()?;
+        walk.rules().count()?;
         let name = name(&entry)?;
         take(walk, &name, entry, &mut body)?;
     }
     Ok(())
 }
 
-fn take<S: Sink>(
-    walk: &mut Walk<S>,
+fn take(
+    walk: &mut impl Taker,
     name: &[u8],
     entry: ZipFileEntry<'_>,
     body: &mut BufReader<&File>,
@@ -64,6 +61,7 @@ fn take<S: Sink>(
     if !matches!(entry.compression(), CompressionMethod::Stored | CompressionMethod::Deflated) {
         return Err(Problem::Method(entry.compression().to_string()).of(name));
     }
+    let said = entry.size();
     let mut data = entry.with_reader(body, ZipReadOptions::new()).map_err(|error| bad(name, error))?;
     if mode & TYPE == LINK {
         let mut target = Vec::new();
@@ -71,7 +69,7 @@ fn take<S: Sink>(
         (&mut data).take(4096).read_to_end(&mut target).map_err(|error| reading(name, error))?;
         return walk.link(name, &target);
     }
-    walk.file(name, mode & 0o111 != 0, &mut data)
+    walk.file(name, mode & 0o111 != 0, said, &mut data)
 }
 
 /// Returns an entry's name: as it is when that is UTF-8, which most programs write without saying
