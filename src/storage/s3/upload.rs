@@ -1,0 +1,173 @@
+//! Sends a stream to a bucket, never held in memory as a whole, and hashes it on the way.
+
+use std::{io, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutPayload};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    task::JoinSet,
+};
+
+use super::{FilesError, S3Bucket, bucket::path};
+use crate::{domain::content::ContentHash, storage::dataset::TreeError};
+
+/// What is larger goes in parts, of this size at first.
+const PART: usize = 8 << 20;
+/// A service takes 10,000 parts at most: of so many, the rest are larger.
+const SMALL_PARTS: usize = 5000;
+const LARGE_PART: usize = 64 << 20;
+/// Parts of one upload that are on their way at the same time.
+const AT_ONCE: usize = 3;
+
+/// How long nothing may come of a stream: it holds memory that others wait for.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Bounds the memory that all uploads to S3 take together, in units of [`PART`]: 96 MiB.
+static MEMORY: Semaphore = Semaphore::const_new(12);
+
+/// What was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    pub hash: ContentHash,
+    pub bytes: u64,
+    pub etag: Option<String>,
+}
+
+impl S3Bucket {
+    /// Stores `stream` under `key`: in one call up to 8 MiB, in parts beyond. Nobody sees it before it is
+    /// whole, and when it fails nothing is left of it.
+    ///
+    /// # Errors
+    /// [`TreeError::TooLarge`] beyond `limit` bytes; [`TreeError::HashMismatch`] when it is not what
+    /// was `expected`.
+    pub async fn put(
+        &self,
+        key: &str,
+        stream: impl Stream<Item = io::Result<Bytes>> + Send,
+        limit: u64,
+        expected: Option<ContentHash>,
+    ) -> Result<Stored, FilesError> {
+        let mut parts = Parts {
+            stream: Box::pin(stream.fuse()),
+            rest: Bytes::new(),
+            hasher: blake3::Hasher::new(),
+            bytes: 0,
+            limit,
+        };
+        let (first, permit) = parts.next(PART).await?;
+        if first.len() < PART {
+            parts.compare(expected)?;
+            let put = self.store.put(&path(key)?, PutPayload::from_bytes(first)).await.map_err(self.fault(key))?;
+            drop(permit);
+            return Ok(parts.stored(put.e_tag));
+        }
+        let begun = self.store.put_multipart_opts(&path(key)?, PutMultipartOptions::default()).await;
+        let mut upload = begun.map_err(self.fault(key))?;
+        crate::fault::point("s3.multipart-begun");
+        let sent = self.send_parts(key, &mut *upload, &mut parts, (first, permit)).await;
+        match sent.and_then(|()| parts.compare(expected)) {
+            Ok(()) => {
+                let put = upload.complete().await.map_err(self.fault(key))?;
+                Ok(parts.stored(put.e_tag))
+            }
+            Err(error) => {
+                // Best effort: the error that stopped it says more, and services clear old parts away.
+                let _ = upload.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn send_parts(
+        &self,
+        key: &str,
+        upload: &mut dyn MultipartUpload,
+        parts: &mut Parts<'_>,
+        first: (Bytes, SemaphorePermit<'static>),
+    ) -> Result<(), FilesError> {
+        // Tasks of their own go on while the next part is awaited, so that a slow sender does not keep
+        // memory that others wait for. Dropping the set ends them.
+        let mut sending = JoinSet::new();
+        let mut next = first;
+        for number in 1.. {
+            let (part, permit) = next;
+            let last = part.is_empty();
+            if !last {
+                let put = upload.put_part(PutPayload::from_bytes(part));
+                sending.spawn(async move {
+                    let sent = put.await;
+                    drop(permit);
+                    sent
+                });
+            }
+            while sending.len() >= AT_ONCE || (last && !sending.is_empty()) {
+                if let Some(Ok(sent)) = sending.join_next().await {
+                    sent.map_err(self.fault(key))?;
+                }
+            }
+            if last {
+                return Ok(());
+            }
+            next = parts.next(if number < SMALL_PARTS { PART } else { LARGE_PART }).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Cuts a stream into parts.
+struct Parts<'a> {
+    stream: std::pin::Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send + 'a>>,
+    /// What was left of the last piece.
+    rest: Bytes,
+    hasher: blake3::Hasher,
+    bytes: u64,
+    limit: u64,
+}
+
+impl Parts<'_> {
+    /// Returns the next `size` bytes, or fewer at the end, with the leave to hold them.
+    async fn next(&mut self, size: usize) -> Result<(Bytes, SemaphorePermit<'static>), FilesError> {
+        let units = u32::try_from(size.div_ceil(PART)).unwrap_or(1);
+        let permit = MEMORY.acquire_many(units).await.expect("it is never closed");
+        let mut part = BytesMut::new();
+        loop {
+            let take = self.rest.len().min(size - part.len());
+            part.extend_from_slice(&self.rest.split_to(take));
+            if part.len() == size {
+                break;
+            }
+            let Ok(piece) = tokio::time::timeout(SILENCE, self.stream.next()).await else {
+                return Err(FilesError::Source(io::ErrorKind::TimedOut.into()));
+            };
+            match piece {
+                Some(piece) => self.rest = piece.map_err(FilesError::Source)?,
+                None => break,
+            }
+        }
+        self.bytes += part.len() as u64;
+        if self.bytes > self.limit {
+            return Err(TreeError::TooLarge { limit: self.limit }.into());
+        }
+        self.hasher.update(&part);
+        Ok((part.freeze(), permit))
+    }
+
+    fn hash(&self) -> ContentHash {
+        ContentHash(*self.hasher.finalize().as_bytes())
+    }
+
+    fn compare(&self, expected: Option<ContentHash>) -> Result<(), FilesError> {
+        match expected {
+            Some(expected) if expected != self.hash() => {
+                Err(TreeError::HashMismatch { expected, found: self.hash() }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn stored(&self, etag: Option<String>) -> Stored {
+        Stored { hash: self.hash(), bytes: self.bytes, etag }
+    }
+}
