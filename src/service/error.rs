@@ -3,6 +3,7 @@
 use crate::{
     auth::SealError,
     domain::{caller::Denied, idempotency::KeyReused},
+    storage::s3::S3Error,
     store::StoreError,
 };
 
@@ -30,6 +31,9 @@ impl Invalid {
 pub enum ServiceError {
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// It can be seen and not be changed, whatever the key.
+    #[error("{0}")]
+    Forbidden(String),
     /// There is none, or it belongs to another team: the two look the same from outside.
     #[error("there is no {kind} {id}")]
     NotFound { kind: &'static str, id: String },
@@ -50,12 +54,18 @@ pub enum ServiceError {
         "the disk of this box is full, so it takes no new work: free some space (artifacts, images, storage) and try again"
     )]
     DiskFull,
+    /// The team keeps as much as it may.
+    #[error("{0}")]
+    QuotaExceeded(String),
     #[error("the key or token is not good: sign in again")]
     NotSignedIn,
     #[error("the store failed")]
     Store(#[source] StoreError),
     #[error("a secret could not be sealed or opened")]
     Seal(#[from] SealError),
+    /// Something in a bucket did not work, in words for everybody.
+    #[error(transparent)]
+    S3(#[from] S3Error),
     #[error("a file could not be read or written")]
     Io(#[source] std::io::Error),
 }

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::Invalid;
 use crate::domain::{
+    dataset::{DatasetRef, Reference, Use, check_mount_name},
     id::{JobId, UploadId},
     image_ref::ImageRef,
     machine_type::{Catalogue, MachineType},
-    user_path::UserPath,
+    user_path::{UserPath, shown},
     workload::{Build, Command, Credentials, Password, Port, Retries, Spec, Workspace, secret_name},
     workspace::{GitRef, GitUrl},
 };
@@ -30,6 +31,8 @@ pub struct JobDraft {
     pub ports: Option<Vec<Port>>,
     pub shared_memory_bytes: Option<u64>,
     pub user: Option<String>,
+    pub datasets: Option<Vec<DraftMount>>,
+    pub outputs: Option<Vec<DraftMount>>,
     pub time_limit_seconds: Option<u64>,
     pub retries: Option<Retries>,
     pub tags: Option<Vec<String>>,
@@ -42,6 +45,14 @@ pub enum DraftWorkspace {
     Empty,
     Upload(String),
     Git { url: String, reference: Option<String>, username: Option<String>, password: Option<DraftPassword> },
+}
+
+/// A dataset to read or to write, as somebody said it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DraftMount {
+    pub reference: String,
+    /// The dataset's own name when left out.
+    pub name: Option<String>,
 }
 
 /// A password as somebody said it, or as an earlier job keeps it.
@@ -71,6 +82,22 @@ pub struct CheckedJob {
     pub tags: Vec<String>,
     /// Names of secrets that it uses, each with the field that does.
     pub secrets: Vec<(String, String)>,
+    /// Versions that it reads, to be found.
+    pub datasets: Vec<CheckedMount<Reference>>,
+    /// Datasets that get what it writes, to be found.
+    pub outputs: Vec<CheckedMount<DatasetRef>>,
+}
+
+/// A dataset that a job reads or writes, well formed; what it means is for the store to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedMount<R> {
+    /// `datasets[0]`.
+    pub field: String,
+    /// As it was asked for.
+    pub text: String,
+    pub reference: R,
+    /// The dataset's own name when left out.
+    pub name: Option<String>,
 }
 
 /// Decides which GPUs a container sees where NVIDIA's runtime is in use, so it is ours alone.
@@ -81,6 +108,7 @@ const MAX_COMMAND_BYTES: usize = 64 * 1024;
 const MAX_ARGUMENTS: usize = 4096;
 const MAX_PORTS: usize = 32;
 const MAX_TAGS: usize = 50;
+const MAX_MOUNTS: usize = 32;
 const MAX_RETRIES: u32 = 100;
 const LONGEST_BACKOFF: Duration = Duration::from_secs(24 * 3600);
 /// The project of a job that names none.
@@ -109,6 +137,8 @@ impl JobDraft {
             ports: over.ports.or(self.ports),
             shared_memory_bytes: over.shared_memory_bytes.or(self.shared_memory_bytes),
             user: over.user.or(self.user),
+            datasets: over.datasets.or(self.datasets),
+            outputs: over.outputs.or(self.outputs),
             time_limit_seconds: over.time_limit_seconds.or(self.time_limit_seconds),
             retries: over.retries.or(self.retries),
             tags: over.tags.or(self.tags),
@@ -145,6 +175,20 @@ impl JobDraft {
             ports: Some(spec.ports.clone()),
             shared_memory_bytes: spec.shared_memory_bytes,
             user: spec.user.clone(),
+            // As they were asked for: `latest` means today's in the clone.
+            datasets: Some(
+                spec.inputs
+                    .iter()
+                    .filter(|input| input.role == Use::Input)
+                    .map(|input| DraftMount { reference: input.reference.clone(), name: Some(input.name.clone()) })
+                    .collect(),
+            ),
+            outputs: Some(
+                spec.outputs
+                    .iter()
+                    .map(|output| DraftMount { reference: output.reference.clone(), name: Some(output.name.clone()) })
+                    .collect(),
+            ),
             time_limit_seconds: workload.time_limit.map(|limit| limit.as_secs()),
             retries: Some(workload.retries),
             tags: Some(job.tags.clone()),
@@ -189,6 +233,10 @@ impl JobDraft {
         if let Some(user) = &self.user {
             check_user(user)?;
         }
+        let datasets = check_mounts("datasets", self.datasets.unwrap_or_default(), |text| {
+            text.parse().map_err(|error| format!("“{}” {error}", shown(text.as_bytes())))
+        })?;
+        let outputs = check_mounts("outputs", self.outputs.unwrap_or_default(), output_dataset)?;
         let name = match self.name {
             Some(name) => check_text("name", name, 128)?,
             None => default_name(&image),
@@ -220,6 +268,8 @@ impl JobDraft {
             priority: check_priority(self.priority.unwrap_or(0))?,
             machine_type,
             secrets,
+            datasets,
+            outputs,
         })
     }
 }
@@ -512,6 +562,48 @@ fn check_user(user: &str) -> Result<(), Invalid> {
     ))
 }
 
+/// Checks what a job reads or writes.
+fn check_mounts<R>(
+    list: &str,
+    mounts: Vec<DraftMount>,
+    parse: impl Fn(&str) -> Result<R, String>,
+) -> Result<Vec<CheckedMount<R>>, Invalid> {
+    if mounts.len() > MAX_MOUNTS {
+        return Err(Invalid::new(list, "too_many", format!("a job has {MAX_MOUNTS} {list} at most")));
+    }
+    let check = |(at, mount): (usize, DraftMount)| {
+        let field = format!("{list}[{at}]");
+        let reference = parse(&mount.reference)
+            .map_err(|message| Invalid::new(format!("{field}.ref"), "bad_reference", message))?;
+        if let Some(name) = &mount.name {
+            check_mount_name(name).map_err(|error| {
+                let message =
+                    format!("the name “{}” {error}: it becomes the name of a directory", shown(name.as_bytes()));
+                Invalid::new(format!("{field}.name"), "bad_name", message)
+            })?;
+        }
+        Ok(CheckedMount { field, text: mount.reference, reference, name: mount.name })
+    };
+    mounts.into_iter().enumerate().map(check).collect()
+}
+
+/// An output makes a new version, so it names a dataset of the team and no version.
+fn output_dataset(text: &str) -> Result<DatasetRef, String> {
+    if text.contains(':') {
+        return Err(format!(
+            "an output becomes a new version: name the dataset alone, as “{}”",
+            shown(text.split(':').next().unwrap_or("").as_bytes())
+        ));
+    }
+    match text.parse() {
+        Ok(DatasetRef::Public(_)) => {
+            Err("an output goes into a dataset of your own team: name one by its name or id".to_owned())
+        }
+        Ok(dataset) => Ok(dataset),
+        Err(_) => Err(format!("“{}” names no dataset: give the name or the id of one", shown(text.as_bytes()))),
+    }
+}
+
 fn check_time_limit(seconds: u64, longest: Duration) -> Result<Duration, Invalid> {
     let field = "timeLimitSeconds";
     if seconds == 0 {
@@ -595,5 +687,53 @@ mod tests {
         assert!(earlier(Some("reg.example/a:1")).with(JobDraft::default()).registry_password.is_some());
         let again = JobDraft { registry_password: Some(DraftPassword::Given("x".to_owned())), ..over("reg.evil/a") };
         assert!(earlier(Some("reg.example/a:1")).with(again).registry_password.is_some());
+    }
+    fn mount(reference: &str, name: Option<&str>) -> DraftMount {
+        DraftMount { reference: reference.to_owned(), name: name.map(str::to_owned) }
+    }
+
+    fn checked(datasets: Vec<DraftMount>, outputs: Vec<DraftMount>) -> Result<CheckedJob, Invalid> {
+        let catalogue = Catalogue::generate(4, 8 << 30, &crate::domain::gpu::Inventory::default());
+        let draft = JobDraft {
+            image: Some("a".to_owned()),
+            datasets: Some(datasets),
+            outputs: Some(outputs),
+            ..JobDraft::default()
+        };
+        draft.check(&"js0123456789ab".parse().unwrap(), &catalogue, Duration::from_secs(60), |_| {
+            Ok::<_, Invalid>(String::new())
+        })
+    }
+
+    #[test]
+    fn a_job_names_versions_to_read_and_datasets_to_write() {
+        let job = checked(
+            vec![mount("mnist:prod", None), mount("gradient/words", Some("w"))],
+            vec![mount("models", Some("model"))],
+        )
+        .unwrap();
+        assert_eq!(job.datasets[0].reference, "mnist:prod".parse().unwrap());
+        assert_eq!((job.datasets[1].text.as_str(), job.datasets[1].name.as_deref()), ("gradient/words", Some("w")));
+        assert_eq!(job.outputs[0].reference, DatasetRef::Name("models".to_owned()));
+    }
+
+    #[test]
+    fn what_cannot_be_mounted_is_refused_by_its_field() {
+        let refused = |datasets, outputs| {
+            let invalid = checked(datasets, outputs).unwrap_err();
+            (invalid.field, invalid.code)
+        };
+        let many = vec![mount("a", None); MAX_MOUNTS + 1];
+        for (datasets, outputs, field, code) in [
+            (vec![mount("a", None), mount("a:b:c", None)], vec![], "datasets[1].ref", "bad_reference"),
+            (vec![mount("a", Some("../b"))], vec![], "datasets[0].name", "bad_name"),
+            (vec![], vec![mount("a", Some(""))], "outputs[0].name", "bad_name"),
+            (vec![], vec![mount("a:latest", None)], "outputs[0].ref", "bad_reference"),
+            (vec![], vec![mount("gradient/a", None)], "outputs[0].ref", "bad_reference"),
+            (many.clone(), vec![], "datasets", "too_many"),
+            (vec![], many, "outputs", "too_many"),
+        ] {
+            assert_eq!(refused(datasets, outputs), (field.to_owned(), code));
+        }
     }
 }

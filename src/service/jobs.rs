@@ -5,6 +5,7 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use super::{
     Invalid, ServiceError, Services, blocking,
     job_draft::{CheckedJob, JobDraft},
+    job_mounts,
 };
 use crate::{
     auth::Secret,
@@ -117,6 +118,12 @@ impl Services {
             );
             return Err(Invalid::new("workspace.upload", "unknown_upload", message).into());
         }
+        let mounts = job_mounts::find(tx, caller, &checked.datasets, &checked.outputs)?;
+        let spec = Spec {
+            inputs: mounts.inputs.iter().map(|(_, input)| input.clone()).collect(),
+            outputs: mounts.outputs.iter().map(|(_, output)| output.clone()).collect(),
+            ..checked.spec
+        };
         let kind = &checked.machine_type;
         let new = workloads::NewWorkload {
             id: id.clone(),
@@ -132,13 +139,14 @@ impl Services {
                 gpu_model: kind.gpu_model.clone(),
                 mig_profile: kind.mig_profile.clone(),
             },
-            spec: checked.spec,
+            spec,
             priority: checked.priority,
             time_limit: checked.time_limit,
             retries: checked.retries,
             upload,
         };
-        jobs::insert(tx, &new, clone_of.as_ref(), &checked.tags, now)?;
+        let seq = jobs::insert(tx, &new, clone_of.as_ref(), &checked.tags, now)?;
+        job_mounts::insert(tx, (seq, &id, &new.name), &caller.team, &mounts, now)?;
         if let Some(key) = &idempotency {
             idempotency::insert(tx, &caller.user, key, id.as_str(), now)?;
         }

@@ -16,27 +16,52 @@ use crate::{
         id::{IdSource, JobId},
         time::Clock,
     },
-    storage::{layout::DataDir, upload::UploadStore},
+    storage::{dataset::DatasetStore, layout::DataDir, upload::UploadStore},
     store::Store,
 };
 
 pub mod artifacts;
 pub mod box_now;
+mod collecting;
+pub mod checking;
+pub mod dataset_archive;
+pub mod dataset_files;
+pub mod dataset_multipart;
+pub mod datasets;
+mod deleting;
+pub mod diff;
 pub mod error;
 pub mod events;
 pub mod first_start;
+pub mod imports;
 pub mod job_draft;
+mod job_mounts;
 pub mod jobs;
 pub mod keys;
+pub mod lineage;
 pub mod logs;
+mod mending;
 pub mod numbers;
 pub mod projects;
 pub mod queue;
+pub mod quota;
+pub mod references;
+pub mod s3_versions;
 pub mod secrets;
+pub mod signed_urls;
+pub mod storage_care;
+pub mod storage_providers;
+mod streams;
+pub mod tags;
 pub mod uploads;
 pub mod users;
+mod passes;
+pub mod version_gates;
+pub mod version_home;
+pub mod versions;
 
 pub use error::{Invalid, ServiceError};
+use version_gates::VersionGates;
 
 /// Names the log of one attempt of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -59,9 +84,20 @@ pub struct Services {
     pub(crate) board: Arc<Board>,
     pub(crate) log_hub: RunLogHub,
     pub(crate) uploads: UploadStore,
+    pub(crate) datasets: DatasetStore,
+    /// Who works on which uncommitted version.
+    pub(crate) gates: Arc<VersionGates>,
+    /// What came in since teams' files were last counted.
+    pub(crate) taken: Arc<quota::Taken>,
     pub(crate) settings: Arc<Settings>,
     /// Held while an upload is looked through: each keeps the names of all that is in it.
     pub(crate) checking: Arc<Semaphore>,
+    /// Held by each upload or download that holds a thread.
+    pub(crate) streams: Arc<Semaphore>,
+    /// What is asked of those who look after the disk.
+    pub(crate) care: Arc<storage_care::Care>,
+    /// Buckets of storage providers that were spoken to.
+    pub(crate) buckets: Arc<storage_providers::OpenBuckets>,
 }
 
 /// Uploads that are looked through at the same time.
@@ -111,6 +147,7 @@ impl Services {
         board: Arc<Board>,
         log_hub: RunLogHub,
         uploads: UploadStore,
+        datasets: DatasetStore,
         settings: Settings,
     ) -> Self {
         Self {
@@ -122,14 +159,25 @@ impl Services {
             board,
             log_hub,
             uploads,
+            datasets,
+            gates: Arc::default(),
+            taken: Arc::default(),
             settings: Arc::new(settings),
             checking: Arc::new(Semaphore::new(CHECKS)),
+            streams: Arc::new(Semaphore::new(streams::MOST)),
+            care: Arc::default(),
+            buckets: Arc::default(),
         }
     }
 
     /// Returns where uploaded archives are.
     pub fn upload_store(&self) -> &UploadStore {
         &self.uploads
+    }
+
+    /// Returns where the files of datasets are.
+    pub fn dataset_store(&self) -> &DatasetStore {
+        &self.datasets
     }
 }
 

@@ -1,0 +1,234 @@
+//! Signed URLs: one method on one file of one version, until a time, for whoever has the URL. A URL
+//! opens as much as the key that it was signed with: it ends when that key does.
+
+use std::time::Duration;
+
+use subtle::ConstantTimeEq;
+
+use super::{Invalid, ServiceError, Services, s3_versions::of_files};
+use crate::{
+    domain::{
+        caller::{Action, Caller},
+        content::ContentHash,
+        dataset::{DatasetRef, VersionRef},
+        id::{DatasetId, KeyId, VersionId},
+        time::Timestamp,
+        user_path::UserPath,
+    },
+    store::keys,
+};
+
+/// Most URLs that are signed at once.
+pub const MOST: usize = 1_000;
+/// How long a URL is good when nobody says.
+const USUAL: Duration = Duration::from_secs(3600);
+
+/// What a signed URL may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignedMethod {
+    Get,
+    Head,
+    Put,
+    Delete,
+}
+
+impl SignedMethod {
+    /// Returns the method's name in HTTP.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    /// Reads the method's name in HTTP.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Get, Self::Head, Self::Put, Self::Delete].into_iter().find(|method| method.as_str() == word)
+    }
+
+    fn action(self) -> Action {
+        match self {
+            Self::Get | Self::Head => Action::ViewDatasets,
+            Self::Put | Self::Delete => Action::UploadData,
+        }
+    }
+}
+
+/// A call that somebody without a key is to make.
+#[derive(Debug, Clone)]
+pub struct SignedCall {
+    pub method: SignedMethod,
+    pub path: UserPath,
+    /// An hour when left out.
+    pub lasts: Option<Duration>,
+    /// Whether containers may execute the file that is put.
+    pub executable: bool,
+}
+
+/// All that a signature covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    pub method: SignedMethod,
+    pub dataset: DatasetId,
+    pub version: VersionId,
+    pub path: UserPath,
+    /// Seconds since 1970: no longer good from then on.
+    pub expires: i64,
+    pub key: KeyId,
+    /// Whether containers may execute the file that is put.
+    pub executable: bool,
+}
+
+/// A URL that was signed.
+#[derive(Debug, Clone)]
+pub struct SignedUrl {
+    pub signed: Signed,
+    pub signature: ContentHash,
+    /// Where to read the file in its bucket itself. What changes files always comes through this box, so
+    /// that no URL can change a version that was committed since.
+    pub at_bucket: Option<String>,
+}
+
+impl Services {
+    /// Signs calls on files of a version, with what the caller's key allows.
+    pub async fn sign_urls(
+        &self,
+        caller: &Caller,
+        dataset: DatasetRef,
+        version: VersionRef,
+        calls: Vec<SignedCall>,
+    ) -> Result<Vec<SignedUrl>, ServiceError> {
+        caller.may(Action::ViewDatasets)?;
+        if calls.len() > MOST {
+            let message = format!("{MOST} URLs are signed at once, at most: ask again for the rest");
+            return Err(Invalid::new("calls", "too_many", message).into());
+        }
+        let changes = calls.iter().any(|call| call.method.action() == Action::UploadData);
+        let found = if changes {
+            self.find_draft(caller, dataset, version).await?
+        } else {
+            self.find_version(caller, dataset, version).await?
+        };
+        let bucket = self.home(&found.dataset, &found.version.id).await?.s3;
+        let (now, key) = (self.clock.now(), self.url_key());
+        let longest = self.settings.storage.longest_signed_url;
+        let mut urls = Vec::with_capacity(calls.len());
+        for (at, call) in calls.into_iter().enumerate() {
+            let lasts = call.lasts.unwrap_or(USUAL.min(longest));
+            if lasts.is_zero() || lasts > longest {
+                let message =
+                    format!("a signed URL lasts from 1 to {} seconds (storage.signed_url)", longest.as_secs());
+                return Err(Invalid::new(format!("calls[{at}].expiresSeconds"), "out_of_range", message).into());
+            }
+            let signed = Signed {
+                method: call.method,
+                dataset: found.dataset.id.clone(),
+                version: found.version.id.clone(),
+                path: call.path,
+                executable: call.executable,
+                expires: now.plus(lasts).0 / 1_000_000,
+                key: caller.key.clone(),
+            };
+            let at_bucket = match (&bucket, call.method) {
+                (Some(files), SignedMethod::Get) => Some(files.signed(&http::Method::GET, &signed.path, lasts).await),
+                (Some(files), SignedMethod::Head) => Some(files.signed(&http::Method::HEAD, &signed.path, lasts).await),
+                _ => None,
+            };
+            let at_bucket = at_bucket.transpose().map_err(of_files)?;
+            urls.push(SignedUrl { signature: signature(&key, &signed), signed, at_bucket });
+        }
+        Ok(urls)
+    }
+
+    /// Returns who signed a URL, to act with their rights, if the signature is good and the key that it
+    /// was made with still is.
+    ///
+    /// # Errors
+    /// [`ServiceError::Forbidden`], which does not tell what is wrong with it.
+    pub async fn signer(&self, signed: &Signed, shown: &ContentHash) -> Result<Caller, ServiceError> {
+        let refused = || {
+            let message = "the signed URL is not good for this, or no longer: ask for another one".to_owned();
+            ServiceError::Forbidden(message)
+        };
+        let own = signature(&self.url_key(), signed);
+        // However much of a guess is right, comparing takes the same time.
+        if !bool::from(own.0.ct_eq(&shown.0)) {
+            return Err(refused());
+        }
+        let now = self.clock.now();
+        if Timestamp(signed.expires.saturating_mul(1_000_000)) <= now {
+            return Err(refused());
+        }
+        let caller = self.holder(&signed.key).await?.ok_or_else(refused)?;
+        caller.may(signed.method.action()).map_err(|_| refused())?;
+        Ok(caller)
+    }
+
+    /// Returns the caller that a key stands for, while it is good.
+    pub async fn holder(&self, key: &KeyId) -> Result<Option<Caller>, ServiceError> {
+        let (id, now) = (key.clone(), self.clock.now());
+        let key = self.store.read(move |connection| keys::get(connection, &id)).await?;
+        Ok(key.filter(|key| key.is_good(now)).map(|key| Caller {
+            user: key.user,
+            team: key.team,
+            key: key.id,
+            scope: key.scope,
+        }))
+    }
+
+    fn url_key(&self) -> [u8; 32] {
+        self.sealer.derive("gradientd 2026 signed URLs of datasets")
+    }
+}
+
+/// Returns the keyed hash of all that a URL is good for. Every part is preceded by its length, so that
+/// no two calls are the same text.
+fn signature(key: &[u8; 32], signed: &Signed) -> ContentHash {
+    let mut hasher = blake3::Hasher::new_keyed(key);
+    for part in [
+        signed.method.as_str().as_bytes(),
+        signed.dataset.as_str().as_bytes(),
+        signed.version.as_str().as_bytes(),
+        signed.path.as_bytes(),
+        &signed.expires.to_le_bytes(),
+        signed.key.as_str().as_bytes(),
+        &[u8::from(signed.executable)],
+    ] {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    }
+    ContentHash(*hasher.finalize().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_of_a_call_is_signed() {
+        let key = [7; 32];
+        let signed = Signed {
+            method: SignedMethod::Get,
+            dataset: "dst364npcw6ccok".parse().unwrap(),
+            version: "fo5rp4m".parse().unwrap(),
+            path: "a/b".parse().unwrap(),
+            expires: 5,
+            key: "k0000000000".parse().unwrap(),
+            executable: false,
+        };
+        let own = signature(&key, &signed);
+        let others = [
+            Signed { method: SignedMethod::Head, ..signed.clone() },
+            Signed { dataset: "dst364npcw6ccol".parse().unwrap(), ..signed.clone() },
+            Signed { version: "fo5rp4n".parse().unwrap(), ..signed.clone() },
+            Signed { path: "a/c".parse().unwrap(), ..signed.clone() },
+            Signed { executable: true, ..signed.clone() },
+            Signed { expires: 6, ..signed.clone() },
+            Signed { key: "k0000000001".parse().unwrap(), ..signed.clone() },
+        ];
+        assert_eq!(signature(&key, &signed), own);
+        assert!(others.iter().all(|other| signature(&key, other) != own));
+        assert_ne!(signature(&[8; 32], &signed), own);
+    }
+}
