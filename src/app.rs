@@ -29,6 +29,7 @@ use crate::{
     service::{self, Services},
     storage::{
         archive::ArchiveLimits,
+        dataset::{DatasetLimits, DatasetStore},
         layout::DataDir,
         upload::{UploadLimits, UploadStore},
     },
@@ -101,6 +102,11 @@ pub fn open(config: &Config) -> anyhow::Result<Rooms> {
             keep: config.retention.uploads.0,
         },
     );
+    let storage = &config.storage;
+    let datasets = DatasetStore::open(
+        &data,
+        DatasetLimits { max_file_bytes: storage.file.0, max_version_files: storage.version_files },
+    );
     let log_hub = service::RunLogHub::default();
     let settings = service::Settings {
         jobs_waiting_per_team: u32::try_from(limits.jobs_waiting_per_team).unwrap_or(u32::MAX),
@@ -131,6 +137,7 @@ pub fn open(config: &Config) -> anyhow::Result<Rooms> {
         Arc::clone(&board),
         Arc::clone(&log_hub),
         uploads,
+        datasets,
         settings,
     );
     Ok(Rooms { services, store, data, board, log_hub, ids, clock, label_key })
@@ -161,6 +168,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
     let listener = server::bind(config.server.listen).await?;
     let rooms = open(&config)?;
     rooms.services.upload_store().remove_unfinished().context("cannot clear broken uploads away")?;
+    rooms.services.dataset_store().remove_unfinished().context("cannot clear broken uploads away")?;
     first_start(&rooms, &config).await?;
 
     let gpus: Arc<dyn GpuInventory> = Arc::new(NvmlGpus::start(NvmlSettings {
@@ -188,6 +196,10 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
     reconcile::workloads::start(&works);
     reconcile::samples::start(&works);
     reconcile::collect::start(&works);
+    reconcile::imports::start(&works);
+    reconcile::usage::start(&works);
+    reconcile::gc::start(&works);
+    reconcile::fsck::start(&works);
     let damage = tokio::spawn(look_for_damage(rooms.store.clone(), stop.clone()));
 
     let shell = Shell {

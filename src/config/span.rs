@@ -29,6 +29,9 @@ fn parse(mut text: &str) -> Option<u64> {
     if let Ok(seconds) = text.parse::<u64>() {
         return seconds.checked_mul(1000);
     }
+    if text.is_empty() {
+        return None;
+    }
     let mut total = 0u64;
     while !text.is_empty() {
         let digits = text.find(|c: char| !c.is_ascii_digit())?;
@@ -38,7 +41,7 @@ fn parse(mut text: &str) -> Option<u64> {
         total = total.checked_add(text[..digits].parse::<u64>().ok()?.checked_mul(factor)?)?;
         text = rest[letters..].trim_start();
     }
-    (total > 0).then_some(total)
+    Some(total)
 }
 
 impl fmt::Display for Span {
@@ -93,9 +96,15 @@ mod tests {
 
     #[test]
     fn lengths_are_read_as_people_write_them() {
-        for (text, millis) in
-            [("0", 0), ("90", 90_000), ("500ms", 500), ("1h30m", 5_400_000), ("7d", 604_800_000), ("1m 5s", 65_000)]
-        {
+        for (text, millis) in [
+            ("0", 0),
+            ("0s", 0),
+            ("90", 90_000),
+            ("500ms", 500),
+            ("1h30m", 5_400_000),
+            ("7d", 604_800_000),
+            ("1m 5s", 65_000),
+        ] {
             assert_eq!(text.parse(), Ok(Span(Duration::from_millis(millis))), "{text}");
         }
     }

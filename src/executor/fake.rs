@@ -23,7 +23,7 @@ use super::{
     BuildPlan, ContainerPlan, ContainerState, ContainerSummary, EngineError, EngineEvent, EngineInfo, EngineTime,
     Executor, GpuAccess, Image, Inspection, LogChunk, Progress, RegistryCredentials, Stream, Usage,
 };
-use crate::domain::time::Timestamp;
+use crate::domain::{storage_care::ImagesUsage, time::Timestamp};
 
 /// When the fake's time begins: 2026-01-01T00:00:00Z, in seconds since 1970.
 const EPOCH: i64 = 1_767_225_600;
@@ -142,6 +142,12 @@ impl FakeEngine {
         let plan = ContainerPlan { name: name.into(), ..ContainerPlan::default() };
         state.add(plan, true);
         self.changed(state);
+    }
+
+    /// Returns what a container was made of.
+    pub fn plan_of(&self, id: &str) -> Option<ContainerPlan> {
+        let state = self.lock();
+        state.at(id).map(|at| state.containers[at].plan.clone())
     }
 
     /// Removes a container as somebody with the engine's socket would.
@@ -336,6 +342,15 @@ impl Executor for FakeEngine {
 
     async fn image(&self, reference: &str) -> Result<Option<Image>, EngineError> {
         self.call("image", |state, _| Ok(state.image(reference).cloned()))
+    }
+
+    async fn images(&self) -> Result<ImagesUsage, EngineError> {
+        self.call("images", |state, _| {
+            Ok(ImagesUsage {
+                count: state.images.len() as u64,
+                bytes: state.images.values().map(|image| image.size_bytes).sum(),
+            })
+        })
     }
 
     async fn pull(

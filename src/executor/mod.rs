@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
-use crate::domain::{gpu::GpuUuid, time::Timestamp};
+use crate::domain::{gpu::GpuUuid, storage_care::ImagesUsage, time::Timestamp};
 
 pub use crate::domain::output::{EngineTime, LogChunk, Stream};
 
@@ -46,6 +46,9 @@ pub trait Executor: Send + Sync {
 
     /// Looks up an image by name or id; `None` when it is not on this box.
     async fn image(&self, reference: &str) -> Result<Option<Image>, EngineError>;
+
+    /// Counts the images on this box, whoever fetched them.
+    async fn images(&self) -> Result<ImagesUsage, EngineError>;
 
     /// Fetches an image, telling how far it is. Cancelled by dropping.
     async fn pull(

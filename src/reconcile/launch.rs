@@ -6,7 +6,7 @@ use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
 use super::{
-    Works, ending,
+    Works, ending, inputs,
     pump::Pumps,
     setup_log::SetupLog,
     workloads::{ATTEMPT_LABEL, WORKLOAD_LABEL, may_pass, record},
@@ -19,7 +19,10 @@ use crate::{
     },
     executor::{ContainerPlan, EngineError, Mount, PortMapping},
     service::blocking,
-    storage::workspace::{self, Contents},
+    storage::{
+        layout::{DataDir, RunDir},
+        workspace::{self, Contents},
+    },
     store::workloads,
 };
 
@@ -46,6 +49,10 @@ pub(super) fn container_name(box_id: &str, workload: &Workload) -> String {
 pub(super) async fn launch(works: &Works, pumps: &Pumps, workload: Workload) -> anyhow::Result<()> {
     let seq = workload.seq;
     let spec = works.store.read(move |connection| workloads::spec(connection, seq)).await?;
+    if let Some(words) = inputs::obstacle(works, &spec).await? {
+        // Found since it was prepared; it may have waited for days.
+        return refuse(works, workload, Reason::DatasetFailed, words).await;
+    }
     let env = match environment(works, &workload, &spec).await? {
         Ok(env) => env,
         Err(missing) => {
@@ -146,18 +153,23 @@ async fn plan(
 ) -> anyhow::Result<ContainerPlan> {
     let settings = &works.settings;
     let (data, id, team) = (works.data.clone(), workload.id.clone(), workload.team.clone());
+    let asked = spec.clone();
     let empty = matches!(spec.workspace, Workspace::Empty);
-    let (run, storage) = blocking(move || {
+    let (run, storage, datasets) = blocking(move || {
         let run = data.run(&id);
         run.create()?;
         if empty {
             workspace::prepare(&run.workspace(), &Contents::Nothing)?;
         }
-        Ok::<_, anyhow::Error>((run, data.create_team_storage(&team)?))
+        let datasets = datasets(&data, &run, &asked)?;
+        let storage = data.create_team_storage(&team)?;
+        Ok::<_, anyhow::Error>((run, storage, datasets))
     })
     .await
     .context("making its directories")?;
+    let mut mounts = datasets;
     let mount = |source, target: &str| Mount { source, target: target.to_owned(), read_only: false };
+    mounts.extend([mount(storage, STORAGE), mount(run.artifacts(), ARTIFACTS), mount(run.workspace(), WORKSPACE)]);
     let (entrypoint, command) = match spec.command.clone() {
         Command::Image => (None, Vec::new()),
         Command::Shell(text) => (Some(vec!["/bin/sh".to_owned(), "-c".to_owned()]), vec![text]),
@@ -179,7 +191,7 @@ async fn plan(
         working_dir: Some(spec.working_directory.clone().unwrap_or_else(|| WORKSPACE.to_owned())),
         user: spec.user.clone(),
         hostname: Some(workload.id.to_string()),
-        mounts: vec![mount(storage, STORAGE), mount(run.artifacts(), ARTIFACTS), mount(run.workspace(), WORKSPACE)],
+        mounts,
         ports: spec.ports.iter().map(|port| PortMapping { container: port.container, host: port.host }).collect(),
         cpu_millis: workload.needs.cpu_millis,
         memory_bytes: memory,
@@ -190,6 +202,22 @@ async fn plan(
         gpus: workload.gpus.clone(),
         log_buffer_bytes: settings.log_buffer_bytes,
     })
+}
+
+/// Returns the mounts of what the run reads and writes of datasets. A version is mounted as its tree
+/// stands, whose files are linked to those of other versions: read-only, and no capability of a
+/// container's root can undo that.
+fn datasets(data: &DataDir, run: &RunDir, spec: &Spec) -> std::io::Result<Vec<Mount>> {
+    let mut mounts = Vec::with_capacity(spec.inputs.len() + spec.outputs.len());
+    for input in &spec.inputs {
+        let source = data.version(&input.team, &input.dataset, &input.version).tree();
+        mounts.push(Mount { source, target: input.path(), read_only: true });
+    }
+    for output in &spec.outputs {
+        let source = run.create_output(&output.name)?;
+        mounts.push(Mount { source, target: output.path(), read_only: false });
+    }
+    Ok(mounts)
 }
 
 /// Returns the container's environment, or the name of a secret that is not there.

@@ -7,7 +7,10 @@
 //!   [`placement`] decide for it; `launch`, `prepare`, `pump` and `teardown` act for it.
 //! - [`engine`] listens to the engine and nudges.
 //! - [`gpus`] reads NVML, [`samples`] what runs use, [`disk`] the room on the disk.
-//! - [`collect`] removes what nobody needs any more.
+//! - [`imports`] brings files into versions from elsewhere.
+//! - [`usage`] counts what teams keep, [`gc`] removes files that nothing refers to, [`fsck`] reads
+//!   stored ones again.
+//! - [`collect`] removes what nobody needs any more; `outputs` makes versions of what runs wrote.
 //!
 //! Not here: what users may do, and any decision that needs a user's permission.
 
@@ -32,8 +35,15 @@ pub mod collect;
 pub mod disk;
 pub mod ending;
 pub mod engine;
+pub mod fsck;
+pub mod gc;
 pub mod gpus;
+mod import_journal;
+mod import_sources;
+pub mod imports;
+mod inputs;
 mod launch;
+mod outputs;
 pub mod placement;
 mod prepare;
 mod pump;
@@ -43,6 +53,7 @@ pub mod step;
 mod teardown;
 #[cfg(test)]
 mod tests;
+pub mod usage;
 pub mod workloads;
 
 /// What every loop works with. Cheap to clone.

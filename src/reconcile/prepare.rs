@@ -1,4 +1,5 @@
-//! Gets everything a workload needs before it holds any GPU: its workspace and its image.
+//! Gets everything a workload needs before it holds any GPU: its workspace, the versions that it reads,
+//! and its image.
 //!
 //! A few workers take from a list that the workload loop keeps in order, so a slow pull holds up one
 //! of them and not the loop.
@@ -18,7 +19,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Works, caught, ending, launch,
+    Works, caught, ending, inputs, launch,
     setup_log::SetupLog,
     workloads::{may_pass, record},
 };
@@ -60,10 +61,11 @@ struct Shared {
     under_way: Mutex<HashMap<i64, CancellationToken>>,
     images: Mutex<HashMap<String, (String, tokio::time::Instant)>>,
     more: Notify,
+    flights: inputs::Flights,
 }
 
 /// Why a workload cannot be prepared.
-enum Failure {
+pub(super) enum Failure {
     /// For good: the workload ends with this.
     Final(Reason, String),
     /// For now; the loop offers the workload again.
@@ -83,6 +85,7 @@ impl Preparer {
             under_way: Mutex::default(),
             images: Mutex::default(),
             more: Notify::new(),
+            flights: inputs::Flights::default(),
         });
         for _ in 0..works.settings.prepare_parallel.max(1) {
             works.tasks.spawn(work(works.clone(), Arc::clone(&shared)));
@@ -217,6 +220,7 @@ async fn ready(works: &Works, shared: &Shared, workload: &Workload, spec: &Spec)
         works.store.write(move |tx| workloads::setup_started(tx, seq, now)).await.map_err(anyhow::Error::from)?;
         fetch_workspace(works, workload, spec, &log).await?;
     }
+    inputs::fetch(works, &shared.flights, workload, spec, &log).await?;
     if let Some(image) = shared.known_image(&spec.image) {
         return Ok(image);
     }
@@ -300,7 +304,7 @@ async fn pull(works: &Works, workload: &Workload, spec: &Spec, log: &SetupLog) -
 }
 
 /// Tells open pages every second how far something long is, while it is under way.
-async fn telling<T>(works: &Works, workload: &Workload, work: impl Future<Output = T>) -> T {
+pub(super) async fn telling<T>(works: &Works, workload: &Workload, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     let mut told = None;
     let mut tick = tokio::time::interval(TELL);

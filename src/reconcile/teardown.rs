@@ -1,9 +1,10 @@
-//! Ends what is left of an attempt: its log is made whole, then its container removed.
+//! Ends what is left of an attempt: its log is made whole, then its container removed, then its outputs
+//! become versions.
 
 use anyhow::Context;
 
 use super::{
-    Works, launch,
+    Works, launch, outputs,
     pump::{self, Pumps},
 };
 use crate::{
@@ -35,6 +36,8 @@ pub(super) async fn tear_down(works: &Works, pumps: &Pumps, workload: Workload) 
         // Another attempt follows; the loop goes on with it once this container is gone.
         return Ok(());
     }
+    // Before the end of its teardown is recorded: until then nobody deletes the job with its files.
+    outputs::collect(works, &workload).await?;
     crate::fault::point("workload.torn_down.before");
     let now = works.clock.now();
     let key = RunLog { job: workload.id.clone(), attempt: workload.attempt };

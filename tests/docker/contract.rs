@@ -172,6 +172,8 @@ async fn an_image_that_is_not_here_is_not_found(rig: &dyn Rig) {
     assert_eq!(rig.engine().list().await.unwrap(), []);
     let known = rig.plan(&[]).image;
     let image = rig.engine().image(&known).await.unwrap().unwrap();
+    let all = rig.engine().images().await.unwrap();
+    assert!(all.count >= 1 && all.bytes >= image.size_bytes, "{all:?}");
     assert_eq!(rig.engine().image(&image.id).await.unwrap().unwrap().id, image.id);
     let by_id = ContainerPlan { image: image.id, ..rig.plan(&[Step::Exit(0)]) };
     rig.engine().create(&by_id).await.unwrap();

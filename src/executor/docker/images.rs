@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 
 use super::{Docker, failure, reference};
 use crate::{
+    domain::storage_care::ImagesUsage,
     executor::{EngineError, Image, Progress, RegistryCredentials},
     fault,
 };
@@ -21,6 +22,17 @@ impl Docker {
             Err(EngineError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    pub(super) async fn count_images(&self) -> Result<ImagesUsage, EngineError> {
+        let images = self
+            .connection
+            .call(self.settings.timeouts.quick, |api| {
+                api.list_images(None::<bollard::query_parameters::ListImagesOptions>)
+            })
+            .await?;
+        let bytes = |image: &bollard::models::ImageSummary| u64::try_from(image.size).unwrap_or(0);
+        Ok(ImagesUsage { count: images.len() as u64, bytes: images.iter().map(bytes).sum() })
     }
 
     pub(super) async fn pull_image(

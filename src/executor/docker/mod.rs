@@ -20,6 +20,7 @@ use super::{
     BuildPlan, ContainerPlan, ContainerSummary, EngineError, EngineEvent, EngineInfo, EngineTime, Executor, GpuAccess,
     Image, Inspection, LogChunk, Progress, RegistryCredentials, Usage,
 };
+use crate::domain::storage_care::ImagesUsage;
 
 mod build;
 mod connection;
@@ -101,6 +102,10 @@ impl Executor for Docker {
 
     async fn image(&self, reference: &str) -> Result<Option<Image>, EngineError> {
         self.inspect_image(reference).await
+    }
+
+    async fn images(&self) -> Result<ImagesUsage, EngineError> {
+        self.count_images().await
     }
 
     async fn pull(
