@@ -1,27 +1,20 @@
 //! `/jobs/{id}/artifacts`: what a job left behind, listed, by file, or whole.
 //!
-//! A job may write anything, so no file is ever shown as a page of this origin: only kinds that
-//! cannot act are named as what they are, all else is handed over as bytes to be saved.
+//! A job may write anything, so no file is ever shown as a page of this origin; see [`sent_file`].
 
-use std::{fmt, fs::File, io::SeekFrom, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, header};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{
-    Cursor, Json, Lease, Page, Paged, Path, Problem, download,
-    problem::ProblemDocument,
-    range::{self, Part},
-};
+use super::{Cursor, Json, Lease, Page, Paged, Path, Problem, download, problem::ProblemDocument, sent_file};
 use crate::{
     domain::{caller::Caller, id::JobId, time::Timestamp},
     service::Services,
@@ -31,9 +24,6 @@ use crate::{
         bundle::BundleKind,
     },
 };
-
-/// Bytes that are read from a file at once.
-const PIECE: usize = 256 << 10;
 
 /// Returns the routes of this resource.
 pub fn routes() -> OpenApiRouter<Services> {
@@ -156,77 +146,14 @@ async fn file(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (file, facts) = services.artifact(&caller, &id, &path).await?;
-    let etag = etag(&facts);
-    if range::is_known(&headers, &etag) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
-    }
-    let size = facts.size_bytes;
-    let (status, first, length) = match range::wanted(&headers, &etag, size) {
-        Part::Whole => (StatusCode::OK, 0, size),
-        Part::Some { first, length } => (StatusCode::PARTIAL_CONTENT, first, length),
-        Part::Unsatisfiable => return Err(unsatisfiable(size)),
-    };
-    let mut response = part(file, first, length, lease).await.map_err(Problem::internal)?;
-    *response.status_mut() = status;
     let name = path.rsplit('/').next().unwrap_or_default();
-    let (kind, disposition) = match harmless(name) {
-        Some(kind) => (kind, download::inline(name)),
-        None => ("application/octet-stream", download::attachment(name)),
-    };
-    let head = response.headers_mut();
-    head.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    head.insert(header::CONTENT_DISPOSITION, disposition);
-    head.insert(header::CONTENT_LENGTH, length.into());
-    head.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    head.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    head.insert(header::ETAG, HeaderValue::try_from(etag).map_err(Problem::internal)?);
-    if status == StatusCode::PARTIAL_CONTENT {
-        let range = format!("bytes {first}-{}/{size}", first + length - 1);
-        head.insert(header::CONTENT_RANGE, HeaderValue::try_from(range).map_err(Problem::internal)?);
-    }
-    Ok(response)
-}
-
-/// Streams `length` bytes of a file; what it has grown by meanwhile is left out.
-async fn part(file: File, first: u64, length: u64, lease: Lease) -> std::io::Result<Response> {
-    let mut file = tokio::fs::File::from_std(file);
-    file.set_max_buf_size(PIECE);
-    if first > 0 {
-        file.seek(SeekFrom::Start(first)).await?;
-    }
-    let pieces = ReaderStream::with_capacity(file.take(length), PIECE);
-    Ok(download::body(pieces, lease).into_response())
+    let facts = sent_file::Facts { name, etag: etag(&facts), size_bytes: facts.size_bytes, save: false };
+    sent_file::send(facts, &headers, file, lease).await
 }
 
 /// Names a state of a file. Whoever writes to it moves its time.
 fn etag(facts: &Facts) -> String {
     format!("\"{:x}-{:x}\"", facts.modified_at.0, facts.size_bytes)
-}
-
-fn unsatisfiable(size: u64) -> Problem {
-    let range = HeaderValue::try_from(format!("bytes */{size}")).expect("a number is visible ASCII");
-    let detail = format!("the file has {size} bytes: ask for some of those");
-    Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", detail)
-        .header(header::CONTENT_RANGE, range)
-}
-
-/// Returns the kind of a file that a browser may show: one that can hold no script.
-fn harmless(name: &str) -> Option<&'static str> {
-    let ending = name.rsplit_once('.')?.1.to_ascii_lowercase();
-    Some(match ending.as_str() {
-        "txt" | "log" | "md" | "csv" | "tsv" | "json" | "jsonl" | "yaml" | "yml" | "toml" => {
-            "text/plain; charset=utf-8"
-        }
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        "gif" => "image/gif",
-        "webp" => "image/webp",
-        "mp4" => "video/mp4",
-        "webm" => "video/webm",
-        "wav" => "audio/wav",
-        "mp3" => "audio/mpeg",
-        _ => return None,
-    })
 }
 
 /// Fetch all of a job's artifacts as a tar archive
@@ -278,7 +205,9 @@ async fn bundle(
         BundleKind::Zip => ("application/zip", "zip"),
     };
     let job = id.clone();
+    let stream = services.stream()?;
     let pieces = download::written(move |out| {
+        let _stream = stream;
         let bundled = tree.bundle(bundle, out)?;
         if bundled.left_out + bundled.shrank > 0 {
             tracing::info!(%job, ?bundled, "some artifacts could not be bundled as they are");
@@ -301,15 +230,5 @@ mod tests {
         let name = NameBytes(b"\xff\x00\n..".to_vec());
         assert_eq!(name.to_string().parse::<NameBytes>().unwrap(), name);
         assert!("a b".parse::<NameBytes>().is_err());
-    }
-
-    #[test]
-    fn nothing_that_can_hold_a_script_is_shown() {
-        for name in
-            ["a.html", "a.htm", "a.svg", "a.xml", "a.xhtml", "a.js", "a.pdf", "a.mhtml", "a.", "html", "a.png.html"]
-        {
-            assert_eq!(harmless(name), None, "{name}");
-        }
-        assert_eq!(harmless("loss.PNG"), Some("image/png"));
     }
 }

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use super::{Problem, cookie, guard};
 use crate::{
     auth::{ApiKey, SessionProof, SessionToken, TokenHash},
-    domain::caller::Caller,
+    domain::{caller::Caller, id::KeyId},
 };
 
 /// How often a stream asks whether its caller may still listen. A revoked key is shut out within a
@@ -33,6 +33,9 @@ pub trait KeyBook: Send + Sync {
     /// expired or is revoked.
     async fn by_key(&self, hash: &TokenHash) -> Result<Option<Caller>, Problem>;
 
+    /// Returns who has the key of this id; `None` when it has expired or is revoked.
+    async fn by_id(&self, key: &KeyId) -> Result<Option<Caller>, Problem>;
+
     /// Returns who is signed in with the session of this hash, who may only look when there is no
     /// proof; `None` when there is no such session, the proof is not its own, or it or the key
     /// behind it has ended.
@@ -40,16 +43,22 @@ pub trait KeyBook: Send + Sync {
 }
 
 /// What a request shows to be let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Credential {
     Key(TokenHash),
-    Session { token: TokenHash, proof: Option<TokenHash> },
+    /// A signature that was made with this key.
+    Signed(KeyId),
+    Session {
+        token: TokenHash,
+        proof: Option<TokenHash>,
+    },
 }
 
 impl Credential {
     async fn caller(&self, book: &dyn KeyBook) -> Result<Option<Caller>, Problem> {
         match self {
             Self::Key(hash) => book.by_key(hash).await,
+            Self::Signed(key) => book.by_id(key).await,
             Self::Session { token, proof } => book.by_session(token, *proof).await,
         }
     }
@@ -80,7 +89,7 @@ async fn admit(book: &dyn KeyBook, shown: Result<Credential, Problem>) -> Result
     match credential.caller(book).await? {
         Some(caller) => Ok((caller, credential)),
         None => Err(Problem::unauthorized(match credential {
-            Credential::Key(_) => "this key is not known here, has expired or was revoked",
+            Credential::Key(_) | Credential::Signed(_) => "this key is not known here, has expired or was revoked",
             Credential::Session { .. } => "you are no longer signed in: sign in again",
         })),
     }
@@ -133,6 +142,11 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// A lease for what somebody may do by a signature that was made with a key.
+    pub(super) fn of_key(book: Arc<dyn KeyBook>, key: KeyId) -> Self {
+        Self { book, credential: Credential::Signed(key) }
+    }
+
     /// Returns within a second after the key or session is no longer good.
     pub async fn ended(self) {
         loop {
@@ -148,7 +162,7 @@ impl Lease {
     pub fn session(&self) -> Option<TokenHash> {
         match self.credential {
             Credential::Session { token, .. } => Some(token),
-            Credential::Key(_) => None,
+            Credential::Key(_) | Credential::Signed(_) => None,
         }
     }
 }
@@ -213,6 +227,9 @@ pub(super) mod tests {
     impl KeyBook for Book {
         async fn by_key(&self, hash: &TokenHash) -> Result<Option<Caller>, Problem> {
             Ok(self.find(ApiKey::mint(&Fixed(1)).hash(), hash))
+        }
+        async fn by_id(&self, _key: &KeyId) -> Result<Option<Caller>, Problem> {
+            Ok(self.find(ApiKey::mint(&Fixed(1)).hash(), &ApiKey::mint(&Fixed(1)).hash()))
         }
         async fn by_session(&self, hash: &TokenHash, proof: Option<TokenHash>) -> Result<Option<Caller>, Problem> {
             let own = SessionProof::mint(&Fixed(3)).hash();

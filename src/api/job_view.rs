@@ -8,11 +8,12 @@ use utoipa::ToSchema;
 use super::job_wire::{CommandText, CreateJob};
 use crate::{
     domain::{
+        dataset::{JobOutput, OutputState},
         gpu::{GpuUuid, Inventory},
-        id::{JobId, ProjectId, UserId},
+        id::{DatasetId, JobId, ProjectId, UserId, VersionId},
         job::Job,
         time::Timestamp,
-        workload::{Phase, Reason, Spec, State},
+        workload::{Input, Phase, Reason, Spec, State},
     },
     service::jobs::JobNow,
 };
@@ -86,6 +87,45 @@ pub struct JobDetail {
     job: JobView,
     /// The body that asks for the same job. Passwords are null, secrets stay names.
     spec: CreateJob,
+    /// Versions that it reads, settled when it was accepted.
+    datasets: Vec<InputView>,
+    /// What it writes that becomes a version, and what became of it.
+    outputs: Vec<OutputView>,
+}
+
+/// A version that a job reads.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct InputView {
+    /// As it was asked for.
+    r#ref: String,
+    name: String,
+    #[schema(value_type = String)]
+    dataset: DatasetId,
+    #[schema(value_type = String)]
+    version: VersionId,
+    /// Where it is in the container: `/inputs/NAME`, or `/datasets/NAME` for a public one that every
+    /// job gets.
+    path: String,
+}
+
+/// A directory of a job that becomes a version of a dataset.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct OutputView {
+    /// As it was asked for.
+    r#ref: String,
+    name: String,
+    #[schema(value_type = String)]
+    dataset: DatasetId,
+    /// The version that it became.
+    #[schema(value_type = Option<String>)]
+    version: Option<VersionId>,
+    /// `waiting`, `collecting`, and then one of `committed`, `draft` (the run did not end well),
+    /// `empty` and `failed`.
+    #[schema(value_type = String, example = "committed")]
+    state: OutputState,
+    message: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -207,9 +247,39 @@ impl JobView {
 
 impl JobDetail {
     /// Shows a job with what it was asked to run.
-    pub fn of(now: JobNow, spec: &Spec, inventory: &Inventory, published: IpAddr) -> Self {
-        let spec = CreateJob::of(&now.job, spec);
-        Self { job: JobView::of(now, inventory, published), spec }
+    pub fn of(now: JobNow, spec: &Spec, outputs: Vec<JobOutput>, inventory: &Inventory, published: IpAddr) -> Self {
+        Self {
+            spec: CreateJob::of(&now.job, spec),
+            datasets: spec.inputs.iter().map(InputView::of).collect(),
+            outputs: outputs.into_iter().map(|output| OutputView::of(output, spec)).collect(),
+            job: JobView::of(now, inventory, published),
+        }
+    }
+}
+
+impl InputView {
+    fn of(input: &Input) -> Self {
+        Self {
+            r#ref: input.reference.clone(),
+            name: input.name.clone(),
+            dataset: input.dataset.clone(),
+            version: input.version.clone(),
+            path: input.path(),
+        }
+    }
+}
+
+impl OutputView {
+    fn of(output: JobOutput, spec: &Spec) -> Self {
+        let asked = spec.outputs.iter().find(|asked| asked.name == output.name);
+        Self {
+            r#ref: asked.map_or_else(|| output.dataset.to_string(), |asked| asked.reference.clone()),
+            name: output.name,
+            dataset: output.dataset,
+            version: output.version,
+            state: output.state,
+            message: output.message,
+        }
     }
 }
 
@@ -223,5 +293,133 @@ impl GpuName {
 impl PublishedPort {
     fn of((container, host): (u16, u16), published: IpAddr) -> Self {
         Self { container, host, url: format!("http://{}", SocketAddr::new(published, host)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::{
+        api::router::tests::{Answer, Api},
+        auth::ApiKey,
+        domain::{content::Totals, id::VersionId, time::Timestamp},
+        store::{datasets, keys, storage_providers, version_tags, versions},
+    };
+
+    const NOW: Timestamp = Timestamp(1_769_860_800_000_000);
+
+    /// Makes a dataset with versions, committed but for the last, and returns the versions' numbers.
+    async fn dataset(api: &Api, id: &str, name: &str, public: bool, ids: &[&str]) -> Vec<i64> {
+        let (name, id) = (name.to_owned(), id.parse().unwrap());
+        let ids: Vec<VersionId> = ids.iter().map(|id| id.parse().unwrap()).collect();
+        let hash = *api.key.parse::<ApiKey>().unwrap().hash().as_bytes();
+        let made = api.store.write(move |tx| {
+            let key = keys::by_hash(tx, &hash)?.unwrap();
+            let provider = storage_providers::managed(tx, &key.team, || "splabcdefghijkl".parse().unwrap(), NOW)?;
+            let new = datasets::NewDataset {
+                id,
+                team: key.team.clone(),
+                user: key.user.clone(),
+                provider: provider.id,
+                name: name.clone(),
+                description: String::new(),
+                public,
+            };
+            datasets::insert(tx, &new, NOW)?;
+            let dataset = datasets::by_name(tx, &key.team, &name)?.unwrap().seq;
+            let mut made = Vec::new();
+            for (at, id) in ids.iter().enumerate() {
+                let new = versions::NewVersion {
+                    dataset,
+                    id: id.clone(),
+                    user: key.user.clone(),
+                    message: String::new(),
+                    metadata: std::collections::BTreeMap::new(),
+                    parent: None,
+                    made_by: None,
+                    note: None,
+                };
+                let seq = versions::insert(tx, &new, NOW)?;
+                if at + 1 < ids.len() {
+                    versions::commit(tx, seq, Totals::default(), Timestamp(NOW.0 + at as i64))?;
+                }
+                made.push(seq);
+            }
+            Ok::<_, crate::store::StoreError>(made)
+        });
+        made.await.unwrap()
+    }
+
+    async fn submit(api: &Api, datasets: Value, outputs: Value) -> Answer {
+        let body = json!({ "image": "busybox", "datasets": datasets, "outputs": outputs });
+        api.ask("POST", "jobs", Some(body)).await
+    }
+
+    #[tokio::test]
+    async fn a_job_gets_the_versions_that_its_references_meant_when_it_was_accepted() {
+        let api = Api::new().await;
+        let seqs = dataset(&api, "dst364npcw6ccok", "mnist", false, &["aaaaaa1", "aaaaaa2", "aaaaaa3"]).await;
+        dataset(&api, "dst364npcw6cco2", "words", true, &["bbbbbb1", "bbbbbb2"]).await;
+        let last = seqs[2];
+        let tagged = api.store.write(move |tx| {
+            let dataset = datasets::by_id(tx, &"dst364npcw6ccok".parse().unwrap())?.unwrap().seq;
+            version_tags::set(tx, dataset, "prod", seqs[0], NOW)
+        });
+        tagged.await.unwrap();
+        let refs = json!([{ "ref": "mnist" }, { "ref": "dst364npcw6ccok:prod", "name": "old" }]);
+        let made = submit(&api, refs.clone(), json!([{ "ref": "mnist" }])).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        let job = api.ask("GET", &format!("jobs/{}", made.body["id"].as_str().unwrap()), None).await.body;
+        assert_eq!(
+            job["datasets"],
+            json!([
+                { "ref": "mnist", "name": "mnist", "dataset": "dst364npcw6ccok", "version": "aaaaaa2", "path": "/inputs/mnist" },
+                { "ref": "dst364npcw6ccok:prod", "name": "old", "dataset": "dst364npcw6ccok", "version": "aaaaaa1", "path": "/inputs/old" },
+                { "ref": "gradient/words", "name": "words", "dataset": "dst364npcw6cco2", "version": "bbbbbb1", "path": "/datasets/words" },
+            ])
+        );
+        assert_eq!(
+            job["outputs"],
+            json!([{ "ref": "mnist", "name": "mnist", "dataset": "dst364npcw6ccok", "version": null, "state": "waiting", "message": null }])
+        );
+        // What everybody gets is not asked for again by a clone; the rest is, as it was written.
+        assert_eq!(
+            job["spec"]["datasets"],
+            json!([{ "ref": "mnist", "name": "mnist" }, { "ref": "dst364npcw6ccok:prod", "name": "old" }])
+        );
+        let third = api.store.write(move |tx| versions::commit(tx, last, Totals::default(), Timestamp(NOW.0 + 9)));
+        third.await.unwrap();
+        let clone = api.ask("POST", &format!("jobs/{}/clone", job["id"].as_str().unwrap()), None).await;
+        let clone = api.ask("GET", &format!("jobs/{}", clone.body["id"].as_str().unwrap()), None).await.body;
+        assert_eq!(clone["datasets"][0]["version"], "aaaaaa3");
+        assert_eq!(clone["datasets"][1]["version"], "aaaaaa1");
+        assert_eq!(clone["outputs"][0]["name"], "mnist");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_or_written_is_refused_by_its_field() {
+        let api = Api::new().await;
+        let seqs = dataset(&api, "dst364npcw6ccok", "mnist", false, &["aaaaaa1", "aaaaaa2", "aaaaaa3"]).await;
+        dataset(&api, "dst364npcw6cco2", "empty", false, &["bbbbbb1"]).await;
+        api.store.write(move |tx| versions::set_damaged(tx, seqs[0], Some(NOW))).await.unwrap();
+        for (datasets, outputs, field, code) in [
+            (json!([{ "ref": "mnist" }, { "ref": "nothing" }]), json!([]), "datasets[1].ref", "unknown_dataset"),
+            (json!([{ "ref": "gradient/mnist" }]), json!([]), "datasets[0].ref", "unknown_dataset"),
+            (json!([{ "ref": "empty" }]), json!([]), "datasets[0].ref", "version_not_committed"),
+            (json!([{ "ref": "mnist:aaaaaa3" }]), json!([]), "datasets[0].ref", "version_not_committed"),
+            (json!([{ "ref": "mnist:aaaaaa1" }]), json!([]), "datasets[0].ref", "version_damaged"),
+            (json!([{ "ref": "mnist:prod" }]), json!([]), "datasets[0].ref", "unknown_version"),
+            (json!([{ "ref": "mnist" }, { "ref": "mnist" }]), json!([]), "datasets[1].name", "duplicate_name"),
+            (json!([]), json!([{ "ref": "nothing" }]), "outputs[0].ref", "unknown_dataset"),
+            (json!([]), json!([{ "ref": "mnist:latest" }]), "outputs[0].ref", "bad_reference"),
+            (json!([]), json!([{ "ref": "mnist", "name": ".." }]), "outputs[0].name", "bad_name"),
+        ] {
+            let answer = submit(&api, datasets, outputs).await;
+            assert_eq!(answer.status, 422, "{}", answer.text);
+            assert_eq!((answer.body["field"].as_str(), answer.body["code"].as_str()), (Some(field), Some(code)));
+        }
+        let jobs = api.ask("GET", "jobs", None).await;
+        assert_eq!(jobs.body["items"], json!([]), "a refused job leaves nothing behind");
     }
 }

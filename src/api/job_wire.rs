@@ -11,13 +11,14 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{
+        dataset::Use,
         id::JobId,
         job::Job,
         workload::{Command, Password, Port, Retries, Spec, Workspace, secret_name},
     },
     service::{
         Invalid,
-        job_draft::{DraftPassword, DraftWorkspace, JobDraft},
+        job_draft::{DraftMount, DraftPassword, DraftWorkspace, JobDraft},
     },
 };
 
@@ -61,6 +62,11 @@ pub struct CreateJob {
     pub shared_memory_bytes: Option<u64>,
     /// Who to be in the container: a name or number known there, perhaps with `:group`.
     pub user: Option<String>,
+    /// Versions of datasets to read, each in `/inputs/NAME`. Which ones is settled when the job is
+    /// accepted; a clone settles it anew.
+    pub datasets: Option<Vec<MountText>>,
+    /// Datasets that get a new version of what the job writes to `/outputs/NAME`.
+    pub outputs: Option<Vec<MountText>>,
     /// Ends the job after so long, counted from its start.
     pub time_limit_seconds: Option<u64>,
     /// How often to try again when it ends badly.
@@ -163,6 +169,25 @@ pub struct WorkspaceText {
     pub password: Option<PasswordText>,
 }
 
+/// A dataset that a job reads or writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MountText {
+    /// To read: ID, NAME or gradient/NAME, perhaps with `:latest`, `:VERSION` or `:TAG` behind it. To
+    /// write: ID or NAME.
+    #[schema(example = "mnist:prod")]
+    pub r#ref: String,
+    /// Name of the directory. The dataset's own when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+impl MountText {
+    fn draft(self) -> DraftMount {
+        DraftMount { reference: self.r#ref, name: self.name }
+    }
+}
+
 /// An image to be built.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -251,6 +276,8 @@ impl TryFrom<CreateJob> for JobDraft {
             ports: job.ports.map(|ports| ports.into_iter().map(Port::from).collect()),
             shared_memory_bytes: job.shared_memory_bytes,
             user: job.user,
+            datasets: job.datasets.map(|list| list.into_iter().map(MountText::draft).collect()),
+            outputs: job.outputs.map(|list| list.into_iter().map(MountText::draft).collect()),
             time_limit_seconds: job.time_limit_seconds,
             retries: job
                 .retries
@@ -308,6 +335,19 @@ impl CreateJob {
             ports: Some(spec.ports.iter().map(|port| PortText::of(*port)).collect()),
             shared_memory_bytes: spec.shared_memory_bytes,
             user: spec.user.clone(),
+            datasets: Some(
+                spec.inputs
+                    .iter()
+                    .filter(|input| input.role == Use::Input)
+                    .map(|input| MountText { r#ref: input.reference.clone(), name: Some(input.name.clone()) })
+                    .collect(),
+            ),
+            outputs: Some(
+                spec.outputs
+                    .iter()
+                    .map(|output| MountText { r#ref: output.reference.clone(), name: Some(output.name.clone()) })
+                    .collect(),
+            ),
             time_limit_seconds: workload.time_limit.map(|limit| limit.as_secs()),
             retries: Some(RetriesText {
                 limit: workload.retries.limit,

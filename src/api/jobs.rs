@@ -183,7 +183,8 @@ async fn get(
     Path(id): Path<JobId>,
 ) -> Result<Json<JobDetail>, Problem> {
     let (now, spec) = services.job(&caller, &id).await?;
-    Ok(Json(JobDetail::of(now, &spec, &services.gpu_inventory(), services.settings.publish_address)))
+    let outputs = services.job_outputs(&caller, &id, &spec).await?;
+    Ok(Json(JobDetail::of(now, &spec, outputs, &services.gpu_inventory(), services.settings.publish_address)))
 }
 
 /// Stop a job

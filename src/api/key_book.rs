@@ -7,6 +7,7 @@ use crate::{
     auth::TokenHash,
     domain::{
         caller::{Caller, Scope},
+        id::KeyId,
         key::Key,
     },
     service::Services,
@@ -16,6 +17,10 @@ use crate::{
 impl KeyBook for Services {
     async fn by_key(&self, hash: &TokenHash) -> Result<Option<Caller>, Problem> {
         Ok(self.key_by_hash(*hash.as_bytes()).await?.map(caller))
+    }
+
+    async fn by_id(&self, key: &KeyId) -> Result<Option<Caller>, Problem> {
+        Ok(self.holder(key).await?)
     }
 
     async fn by_session(&self, hash: &TokenHash, proof: Option<TokenHash>) -> Result<Option<Caller>, Problem> {

@@ -25,8 +25,11 @@ use crate::service::Services;
     modifiers(&Schemes),
     tags(
         (name = "jobs", description = "Runs of a command in a container"),
+        (name = "datasets", description = "Files that belong together, in versions that never change once committed"),
+        (name = "dataset files", description = "What is in a version: put, fetched, listed, compared"),
         (name = "uploads", description = "Archives that become workspaces"),
         (name = "projects", description = "What belongs together"),
+        (name = "storage", description = "Where files lie, and what they use"),
         (name = "secrets", description = "Names whose values only containers see"),
         (name = "keys", description = "Who may use the API"),
         (name = "session", description = "Browsers that signed in"),
@@ -73,7 +76,9 @@ pub fn describe(closed: Document, open: Document) -> Document {
 
 fn operations(document: &mut Document) -> impl Iterator<Item = &mut utoipa::openapi::path::Operation> {
     document.paths.paths.values_mut().flat_map(|item| {
-        [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
+        [&mut item.get, &mut item.head, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch]
+            .into_iter()
+            .flatten()
     })
 }
 
@@ -109,6 +114,28 @@ mod tests {
         ("/jobs/{id}/artifacts.tar", &["get"]),
         ("/jobs/{id}/artifacts.zip", &["get"]),
         ("/uploads", &["post"]),
+        ("/datasets", &["get", "post"]),
+        ("/datasets/resolve", &["get"]),
+        ("/datasets/{dataset}", &["get", "patch", "delete"]),
+        ("/datasets/{dataset}/lineage", &["get"]),
+        ("/datasets/{dataset}/tags", &["get"]),
+        ("/datasets/{dataset}/tags/{tag}", &["put", "delete"]),
+        ("/datasets/{dataset}/versions", &["get", "post"]),
+        ("/datasets/{dataset}/versions/{version}", &["get", "patch", "delete"]),
+        ("/datasets/{dataset}/versions/{version}.tar", &["get", "put"]),
+        ("/datasets/{dataset}/versions/{version}.zip", &["get"]),
+        ("/datasets/{dataset}/versions/{version}/commit", &["post"]),
+        ("/datasets/{dataset}/versions/{version}/diff", &["get"]),
+        ("/datasets/{dataset}/versions/{version}/files", &["get"]),
+        ("/datasets/{dataset}/versions/{version}/files/{path}", &["get", "put", "delete"]),
+        ("/datasets/{dataset}/versions/{version}/known", &["post"]),
+        ("/datasets/{dataset}/versions/{version}/lineage", &["get"]),
+        ("/datasets/{dataset}/versions/{version}/multipart", &["get", "post"]),
+        ("/datasets/{dataset}/versions/{version}/multipart/{id}", &["delete"]),
+        ("/datasets/{dataset}/versions/{version}/multipart/{id}/{part}", &["put"]),
+        ("/datasets/{dataset}/versions/{version}/multipart/{id}/complete", &["post"]),
+        ("/datasets/{dataset}/versions/{version}/signed-urls", &["post"]),
+        ("/signed/{dataset}/{version}/{path}", &["get", "head", "put", "delete"]),
         ("/machine-types", &["get"]),
         ("/gpus", &["get"]),
         ("/queue", &["get"]),

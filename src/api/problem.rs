@@ -11,6 +11,7 @@ use super::request_id;
 use crate::{
     domain::{caller::Denied, id::InvalidId, idempotency::KeyReused},
     service::{Invalid, ServiceError},
+    storage::s3::S3Error,
 };
 
 /// Longest `detail`, in characters: it may repeat what a client sent.
@@ -193,10 +194,25 @@ impl From<ServiceError> for Problem {
             E::KeyReused(reused) => reused.into(),
             E::TooMany { code, message } => Self::new(StatusCode::TOO_MANY_REQUESTS, code, message),
             E::TooLarge(message) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message),
+            E::Forbidden(message) => Self::new(StatusCode::FORBIDDEN, "forbidden", message),
+            E::QuotaExceeded(message) => Self::new(StatusCode::INSUFFICIENT_STORAGE, "quota_exceeded", message),
             E::DiskFull => Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", error),
+            E::S3(error) => error.into(),
             E::NotSignedIn => Self::unauthorized(error),
             E::Store(_) | E::Seal(_) | E::Io(_) => Self::internal(error),
         }
+    }
+}
+
+impl From<S3Error> for Problem {
+    fn from(error: S3Error) -> Self {
+        let (status, code) = match &error {
+            S3Error::NotFound(_) => (StatusCode::NOT_FOUND, "file_not_found"),
+            S3Error::Changed(_) => (StatusCode::CONFLICT, "changed_meanwhile"),
+            error if error.is_passing() => (StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable"),
+            _ => (StatusCode::BAD_GATEWAY, "storage_refused"),
+        };
+        Self::new(status, code, error)
     }
 }
 
@@ -206,11 +222,18 @@ fn not_found_code(kind: &str) -> &'static str {
         "job" => "job_not_found",
         "project" => "project_not_found",
         "secret" => "secret_not_found",
+        "storage provider" => "storage_provider_not_found",
         "key" => "key_not_found",
         "upload" => "upload_not_found",
         "chart" => "chart_not_found",
         "artifact" => "artifact_not_found",
         "artifacts" => "artifacts_not_found",
+        "dataset" => "dataset_not_found",
+        "version" => "version_not_found",
+        "tag" => "tag_not_found",
+        "file" => "file_not_found",
+        "multipart upload" => "multipart_not_found",
+        "import" => "import_not_found",
         _ => "not_found",
     }
 }

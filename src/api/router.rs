@@ -7,15 +7,16 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{
-    KeyBook, artifacts, box_now, caller, events, gpus, health, job_charts, job_logs, job_metrics, jobs, keys,
-    machine_types, metrics, openapi, projects, queue, secrets, session,
+    KeyBook, artifacts, box_now, caller, dataset_archive, dataset_files, dataset_multipart, dataset_tags, datasets,
+    diff, events, gpus, health, imports, job_charts, job_logs, job_metrics, jobs, keys, lineage, machine_types,
+    metrics, openapi, projects, queue, secrets, session,
     shell::{self, Shell},
-    uploads,
+    signed, storage, storage_providers, uploads, versions,
 };
 use crate::service::Services;
 
 /// Where the API begins.
-const ROOT: &str = "/api/v1";
+pub(super) const ROOT: &str = "/api/v1";
 
 /// The routes that need a key or a session. A new resource is added here.
 fn closed_routes() -> OpenApiRouter<Services> {
@@ -30,6 +31,18 @@ fn closed_routes() -> OpenApiRouter<Services> {
         .merge(job_metrics::routes())
         .merge(artifacts::routes())
         .merge(uploads::routes())
+        .merge(storage_providers::routes())
+        .merge(datasets::routes())
+        .merge(versions::routes())
+        .merge(dataset_files::routes())
+        .merge(dataset_archive::routes())
+        .merge(dataset_multipart::routes())
+        .merge(dataset_tags::routes())
+        .merge(lineage::routes())
+        .merge(diff::routes())
+        .merge(signed::routes())
+        .merge(imports::routes())
+        .merge(storage::routes())
         .merge(events::routes())
         .merge(machine_types::routes())
         .merge(gpus::routes())
@@ -40,7 +53,7 @@ fn closed_routes() -> OpenApiRouter<Services> {
 
 /// The routes for everybody.
 fn open_routes() -> OpenApiRouter<Services> {
-    OpenApiRouter::new().merge(session::open_routes()).merge(health::open_routes())
+    OpenApiRouter::new().merge(session::open_routes()).merge(health::open_routes()).merge(signed::open_routes())
 }
 
 /// Returns the description of the whole API.
@@ -85,18 +98,20 @@ pub(super) mod tests {
         auth::Sealer,
         domain::{
             board::{Board, Load, LoopReport, Waiting},
+            caller::{Caller, Scope},
             gpu::{Gpu, GpuHealth, GpuKind, GpuProcess, GpuReading, Inventory, Link},
-            id::{IdSource, JobId},
+            id::{IdSource, JobId, TeamId, UserId},
             machine_type::Catalogue,
             time::{Clock, Timestamp},
         },
         service,
         storage::{
             archive::ArchiveLimits,
+            dataset::{DatasetLimits, DatasetStore},
             layout::DataDir,
             upload::{UploadLimits, UploadStore},
         },
-        store::{Store, workloads},
+        store::{self, Store, teams, workloads},
     };
 
     /// Stands still.
@@ -137,10 +152,23 @@ pub(super) mod tests {
         pub headers: http::HeaderMap,
         pub body: Value,
         pub text: String,
+        pub bytes: bytes::Bytes,
+    }
+
+    impl Answer {
+        /// The status and the code of a problem.
+        pub fn problem(&self) -> (u16, &str) {
+            (self.status.as_u16(), self.body["code"].as_str().unwrap_or_default())
+        }
     }
 
     impl Api {
         pub async fn new() -> Self {
+            Self::with_quota(0).await
+        }
+
+        /// One whose teams may keep so many bytes each.
+        pub async fn with_quota(team_quota_bytes: u64) -> Self {
             let dir = tempfile::tempdir().unwrap();
             let data = DataDir::create(dir.path()).unwrap();
             let store = Store::open(&data.database(), &data.backups()).unwrap();
@@ -161,9 +189,15 @@ pub(super) mod tests {
                 cpu_capacity_millis: 4000,
                 memory_capacity_bytes: 8 << 30,
                 avoid_busy_gpus: true,
-                storage: service::StorageSettings::default(),
+                storage: service::StorageSettings {
+                    team_quota_bytes,
+                    longest_signed_url: Duration::from_secs(86_400),
+                    ..service::StorageSettings::default()
+                },
             };
             let uploads = UploadStore::at(&data.uploads(), limits);
+            let limits = DatasetLimits { max_file_bytes: 64 << 20, max_version_files: 10_000 };
+            let datasets = DatasetStore::open(&data, limits);
             let services = Services::new(
                 store.clone(),
                 Arc::new(Noon),
@@ -173,6 +207,7 @@ pub(super) mod tests {
                 board.clone(),
                 Arc::default(),
                 uploads,
+                datasets,
                 settings,
             );
             let first = services.first_start(|_| Ok(())).await.unwrap().unwrap();
@@ -198,22 +233,76 @@ pub(super) mod tests {
         }
 
         pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Answer {
+            let json = [headers, &[("content-type", "application/json")]].concat();
+            match body {
+                Some(body) => self.send_bytes(method, path, &json, body.to_string()).await,
+                None => self.send_bytes(method, path, headers, Body::empty()).await,
+            }
+        }
+
+        /// Puts a file, with the first key.
+        pub async fn put(&self, path: &str, body: impl Into<Body>) -> Answer {
+            let bearer = format!("Bearer {}", self.key);
+            self.send_bytes("PUT", path, &[("authorization", &bearer)], body).await
+        }
+
+        pub async fn send_bytes(
+            &self,
+            method: &str,
+            path: &str,
+            headers: &[(&str, &str)],
+            body: impl Into<Body>,
+        ) -> Answer {
             let path = if path.starts_with('/') { path.to_owned() } else { format!("/api/v1/{path}") };
             let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
             request = request.header("x-request-id", "r1");
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
-            let request = match body {
-                Some(body) => request.header("content-type", "application/json").body(Body::from(body.to_string())),
-                None => request.body(Body::empty()),
-            };
-            let response = self.router.clone().oneshot(request.unwrap()).await.unwrap();
+            let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
             let (parts, body) = response.into_parts();
-            let bytes = axum::body::to_bytes(body, 1 << 22).await.unwrap();
-            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            let bytes = axum::body::to_bytes(body, 1 << 24).await.unwrap();
+            let text = String::from_utf8_lossy(&bytes).into_owned();
             let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-            Answer { status: parts.status, headers: parts.headers, body, text }
+            Answer { status: parts.status, headers: parts.headers, body, text, bytes }
+        }
+
+        /// Returns the key of somebody in another team.
+        pub async fn stranger(&self, scope: Scope) -> String {
+            let (team, user): (TeamId, UserId) = ("tother0".parse().unwrap(), "uother000".parse().unwrap());
+            let made = (team.clone(), user.clone());
+            let write = self.store.write(move |tx| {
+                if teams::name(tx, &made.0)?.is_none() {
+                    teams::insert(tx, &made.0, "others", Noon.now())?;
+                    teams::insert_user(tx, &made.1, &made.0, "other", Noon.now())?;
+                }
+                Ok::<_, store::StoreError>(())
+            });
+            write.await.unwrap();
+            let caller = Caller { user, team, key: "k0000000000".parse().unwrap(), scope: Scope::Admin };
+            let (_, key) = self.services.create_key(&caller, "other".to_owned(), scope, None).await.unwrap();
+            format!("Bearer {}", key.reveal())
+        }
+
+        /// Makes a dataset and begins a version of it; returns the version's path.
+        pub async fn draft(&self, name: &str) -> String {
+            let made = self.ask("POST", "datasets", Some(json!({ "name": name }))).await;
+            assert!(made.status == 201 || made.body["code"] == "name_taken", "{}", made.text);
+            let version = self.ask("POST", &format!("datasets/{name}/versions"), None).await;
+            assert_eq!(version.status, 201, "{}", version.text);
+            format!("datasets/{name}/versions/{}", version.body["version"].as_str().unwrap())
+        }
+
+        /// Makes a version of some files and commits it; returns the version's path.
+        pub async fn committed(&self, name: &str, files: &[(&str, &str)]) -> String {
+            let path = self.draft(name).await;
+            for (file, text) in files {
+                let put = self.put(&format!("{path}/files/{file}"), text.to_string()).await;
+                assert!(put.status.is_success(), "{}", put.text);
+            }
+            let committed = self.ask("POST", &format!("{path}/commit"), None).await;
+            assert_eq!(committed.status, 200, "{}", committed.text);
+            path
         }
     }
 
@@ -302,9 +391,14 @@ pub(super) mod tests {
         for (path, item) in document().paths.paths {
             let item = serde_json::to_value(item).unwrap();
             for method in item.as_object().unwrap().keys() {
-                let path = path.replace("{id}", "p00000000").replace("{name}", "x").replace("{path}", "x");
+                let names = [("{id}", "p00000000"), ("{dataset}", "ds0000000000000"), ("{version}", "v000000")];
+                let path = names.iter().fold(path.clone(), |path, (name, value)| path.replace(name, value));
+                let path =
+                    path.replace("{name}", "x").replace("{path}", "x").replace("{tag}", "x").replace("{part}", "1");
                 let answer = api.send(&method.to_uppercase(), &path, &[], None).await;
-                let open = path.ends_with("/healthz") || (path.ends_with("/session") && method == "post");
+                let open = path.contains("/v1/signed/")
+                    || path.ends_with("/healthz")
+                    || (path.ends_with("/session") && method == "post");
                 assert_eq!(answer.status == 401, !open, "{method} {path}: {}", answer.status);
                 closed += usize::from(!open);
             }

@@ -78,7 +78,7 @@ async fn create(
     Ok((StatusCode::CREATED, Json(upload.into())))
 }
 
-fn refuse_forms(headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn refuse_forms(headers: &HeaderMap) -> Result<(), Problem> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !kind.trim_start().to_ascii_lowercase().starts_with("multipart/") {
         return Ok(());
@@ -87,13 +87,13 @@ fn refuse_forms(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_an_archive", detail))
 }
 
-fn announced(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Returns the body as it arrives; an error when it stands still for too long, takes longer than
 /// `longest`, or the caller's key has ended.
-fn arriving(body: Body, lease: Lease, longest: Duration) -> impl Stream<Item = io::Result<Bytes>> + Send {
+pub(super) fn arriving(body: Body, lease: Lease, longest: Duration) -> impl Stream<Item = io::Result<Bytes>> + Send {
     let ended = Box::pin(lease.ended()) as Pin<Box<dyn Future<Output = ()> + Send>>;
     let late = Box::pin(tokio::time::sleep(longest));
     stream::unfold(Some((body.into_data_stream(), ended, late)), move |state| async move {

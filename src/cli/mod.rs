@@ -17,6 +17,8 @@ pub mod backup;
 pub mod config;
 pub mod data_dir;
 pub mod doctor;
+pub mod fsck;
+pub mod gc;
 pub mod key;
 mod local;
 pub mod openapi;
@@ -54,6 +56,10 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Put a backup into an empty data directory
     Restore(backup::RestoreArgs),
+    /// Remove files that nothing refers to, while the daemon works or not
+    Gc(gc::GcArgs),
+    /// Read stored files again and name what is damaged, while the daemon works or not
+    Fsck(fsck::FsckArgs),
     /// Print the description of the API as OpenAPI
     Openapi,
 }
@@ -69,6 +75,8 @@ impl Command {
             Self::User(command) => command.run(),
             Self::Backup(args) => args.run(),
             Self::Restore(args) => args.run(),
+            Self::Gc(args) => args.run(),
+            Self::Fsck(args) => args.run(),
             Self::Openapi => openapi::run(),
         }
     }

@@ -1,0 +1,634 @@
+//! `/datasets/{dataset}/versions/{version}/files`: what is in a version, by path. Bodies are the
+//! files themselves, of any size up to the limit, and go to the disk as they come.
+
+use std::time::Duration;
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    Cursor, Json, Lease, Page, Paged, Path, Problem, Query,
+    body::BodyLimit,
+    datasets::named,
+    download,
+    problem::ProblemDocument,
+    sent_file::{self, Wanted},
+    tree_path::{self, TreePath},
+    uploads::{announced, arriving, refuse_forms},
+    versions::{both, version_named},
+};
+use crate::{
+    domain::{
+        caller::Caller,
+        content::{Content, ContentHash, Entry, EntryKind},
+        dataset::{DatasetRef, VersionRef},
+        user_path::UserPath,
+    },
+    service::{
+        Services,
+        dataset_files::{FileDraft, FilePut, KnownFile},
+        version_home::{FileFound, FileSource, HomeItem, read_s3},
+    },
+    storage::dataset::ListQuery,
+};
+
+/// How long one file may take to come, however steadily.
+pub(super) const LONGEST: Duration = Duration::from_secs(48 * 3600);
+/// Largest body of a question for files that are stored already, in bytes.
+const KNOWN_BODY: u64 = 16 << 20;
+/// Names the hash that the bytes must have.
+const HASH: &str = "x-content-blake3";
+
+/// Returns the routes of this resource.
+pub fn routes() -> OpenApiRouter<Services> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(get, put, delete))
+        .merge(OpenApiRouter::new().routes(routes!(known)).layer(Extension(BodyLimit(KNOWN_BODY))))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+struct FilesQuery {
+    /// Only paths that begin with this. End it with `/` for what is in a directory.
+    #[serde(default)]
+    prefix: String,
+    /// The same as base64, where it is not UTF-8.
+    prefix_base64: Option<String>,
+    /// Everything below, not only what is directly there. False when left out.
+    #[serde(default)]
+    recursive: bool,
+}
+
+/// A file, a link or a directory.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EntryView {
+    path: String,
+    /// The path's bytes, where they are not UTF-8 and `path` shows replacements.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_base64: Option<String>,
+    /// `file`, `link` (never followed here) or `directory`.
+    kind: &'static str,
+    /// Of a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    /// Hash of a file's bytes; not there for one that came to S3 by other ways, until it is committed.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blake3: Option<ContentHash>,
+    /// Whether a file may be executed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    executable: Option<bool>,
+    /// Where a link points.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+}
+
+impl EntryView {
+    fn new(path: &UserPath, kind: &'static str) -> Self {
+        Self {
+            path: path.to_text(),
+            path_base64: path_base64(path),
+            kind,
+            bytes: None,
+            blake3: None,
+            executable: None,
+            target: None,
+        }
+    }
+}
+
+/// Returns a path's bytes where they are no text.
+pub(super) fn path_base64(path: &UserPath) -> Option<String> {
+    std::str::from_utf8(path.as_bytes()).is_err().then(|| STANDARD.encode(path.as_bytes()))
+}
+
+impl From<Entry> for EntryView {
+    fn from(entry: Entry) -> Self {
+        match entry.kind {
+            EntryKind::File(content) => Self {
+                bytes: Some(content.bytes),
+                blake3: Some(content.hash),
+                executable: Some(content.executable),
+                ..Self::new(&entry.path, "file")
+            },
+            EntryKind::Link(target) => {
+                Self { target: Some(String::from_utf8_lossy(&target).into_owned()), ..Self::new(&entry.path, "link") }
+            }
+        }
+    }
+}
+
+impl From<HomeItem> for EntryView {
+    fn from(item: HomeItem) -> Self {
+        match item {
+            HomeItem::Entry(entry) => entry.into(),
+            HomeItem::Directory(path) => Self::new(&path, "directory"),
+            HomeItem::Unread { path, bytes } => Self { bytes: Some(bytes), ..Self::new(&path, "file") },
+        }
+    }
+}
+
+/// A file that was put.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FileView {
+    path: String,
+    bytes: u64,
+    #[schema(value_type = String)]
+    blake3: ContentHash,
+    executable: bool,
+}
+
+impl FileView {
+    pub fn new(path: &UserPath, content: Content) -> Self {
+        Self { path: path.to_text(), bytes: content.bytes, blake3: content.hash, executable: content.executable }
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct PutQuery {
+    /// Whether containers may execute it.
+    #[serde(default)]
+    executable: bool,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct GetQuery {
+    /// Have browsers save it, whatever its kind.
+    #[serde(default)]
+    download: bool,
+}
+
+/// Files that may be stored already.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct AskKnown {
+    /// 10,000 at most.
+    files: Vec<AskedFile>,
+}
+
+/// A file that may be stored already.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct AskedFile {
+    path: String,
+    #[schema(value_type = String)]
+    blake3: ContentHash,
+    #[serde(default)]
+    executable: bool,
+}
+
+/// What was there, and what must be sent.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct KnownView {
+    /// How many are in the version now without having been sent.
+    linked: u64,
+    /// Places in `files` of those that must be sent, counted from 0.
+    missing: Vec<usize>,
+}
+
+/// Reads which file of which version a URL names.
+fn place(at: TreePath) -> Result<(DatasetRef, VersionRef, UserPath), Problem> {
+    Ok((named(&at.dataset)?, version_named(&at.version)?, at.path))
+}
+
+/// List files of a version
+///
+/// In the order of their paths' bytes. What is deeper is shown as its directory, unless `recursive`.
+#[utoipa::path(
+    get, path = "/datasets/{dataset}/versions/{version}/files", tag = "dataset files",
+    params(
+        ("dataset" = String, Path, description = "Id, name, or `gradient/NAME` with its slash escaped"),
+        ("version" = String, Path, description = "Id, tag or `latest`"), FilesQuery,
+        ("limit" = Option<u32>, Query, description = "1 to 500; 50 when left out"),
+        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+    ),
+    responses((status = 200, body = Page<EntryView>)),
+)]
+async fn list(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(path): Path<(String, String)>,
+    paged: Paged<FilesQuery>,
+) -> Result<Json<Page<EntryView>>, Problem> {
+    let (dataset, version) = both(&path)?;
+    let prefix = match paged.filter.prefix_base64 {
+        None => paged.filter.prefix.into_bytes(),
+        Some(text) => STANDARD
+            .decode(text)
+            .map_err(|_| Problem::invalid("invalid_query", "prefixBase64", "prefixBase64 is not base64"))?,
+    };
+    let after = paged.cursor.map(|cursor| cursor.position::<String>()).transpose()?;
+    let after = after.map(|text| URL_SAFE_NO_PAD.decode(text)).transpose();
+    let after =
+        after.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "bad_cursor", "the cursor is not one of this list"))?;
+    let query = ListQuery { prefix, delimiter: !paged.filter.recursive, after, limit: paged.limit as usize };
+    let page = services.files(&caller, dataset, version, query).await?;
+    let items = page.items.into_iter().map(EntryView::from).collect();
+    Ok(Json(Page { items, next: page.next.map(|next| Cursor::new(URL_SAFE_NO_PAD.encode(next))) }))
+}
+
+/// Fetch a file of a version
+///
+/// Whole or in part: one `Range`, with `If-Range`; `If-None-Match` asks whether it has changed. Its
+/// `ETag` is the BLAKE3 hash of its bytes.
+#[utoipa::path(
+    get, path = "/datasets/{dataset}/versions/{version}/files/{*path}", tag = "dataset files",
+    params(
+        ("dataset" = String, Path, description = "Id, name, or `gradient/NAME` with its slash escaped"),
+        ("version" = String, Path, description = "Id, tag or `latest`"),
+        ("path" = String, Path, description = "Path of a file, with its slashes"), GetQuery,
+    ),
+    responses(
+        (status = 200, description = "The file", content_type = "application/octet-stream", headers(("ETag" = String, description = "BLAKE3 hash of the bytes"))),
+        (status = 206, description = "The part that was asked for", content_type = "application/octet-stream"),
+        (status = 304, description = "It has not changed"),
+        (status = 404, description = "There is no such file: `file_not_found`", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 416, description = "It is shorter than that", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+async fn get(
+    State(services): State<Services>,
+    caller: Caller,
+    lease: Lease,
+    at: TreePath,
+    Query(query): Query<GetQuery>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    send(&services, &caller, lease, place(at)?, query.download, (&method, &headers)).await
+}
+
+/// Sends a file, to whoever has been found to be `caller`.
+pub(super) async fn send(
+    services: &Services,
+    caller: &Caller,
+    lease: Lease,
+    (dataset, version, path): (DatasetRef, VersionRef, UserPath),
+    save: bool,
+    (method, headers): (&Method, &HeaderMap),
+) -> Result<Response, Problem> {
+    let FileFound { source, bytes, content } = services.open_file(caller, dataset, version, &path).await?;
+    let name = String::from_utf8_lossy(path.name().unwrap_or_default()).into_owned();
+    // A file whose bytes are not known may change at any time, and is never the one that was there.
+    let etag = content.map_or_else(|| format!("\"unread-{bytes}\""), |content| format!("\"{}\"", content.hash));
+    let facts = sent_file::Facts { name: &name, etag, size_bytes: bytes, save };
+    let (files, path) = match source {
+        FileSource::Disk(file) => return sent_file::send(facts, headers, file, lease).await,
+        FileSource::S3 { files, path } => (files, path),
+    };
+    let headers = if content.is_some() { headers.clone() } else { HeaderMap::new() };
+    let wanted = facts.wanted(&headers)?;
+    let body = match &wanted {
+        Wanted::Bytes { first, length, .. } if method != Method::HEAD && *length > 0 => {
+            download::body(read_s3(&files, &path, (*first, *length, bytes)).await?, lease)
+        }
+        _ => Body::empty(),
+    };
+    facts.answer(wanted, body)
+}
+
+/// Put a file into a version
+///
+/// The body is the file. It takes the place of a file that is there.
+#[utoipa::path(
+    put, path = "/datasets/{dataset}/versions/{version}/files/{*path}", tag = "dataset files",
+    params(
+        ("dataset" = String, Path, description = "Id or name"), ("version" = String, Path, description = "Id or tag of an uncommitted version"),
+        ("path" = String, Path, description = "Path of the file, with its slashes"), PutQuery,
+        ("X-Content-Blake3" = Option<String>, Header, description = "Refuse the file unless its bytes have this hash"),
+    ),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The file"),
+    responses(
+        (status = 201, description = "It is there now", body = FileView),
+        (status = 200, description = "It took the place of another", body = FileView),
+        (status = 409, description = "`version_committed`, `is_directory` or `not_a_directory`", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 413, description = "It is larger than this box takes", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "`bad_path` or `hash_mismatch`", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 507, description = "`disk_full` or `quota_exceeded`", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+async fn put(
+    State(services): State<Services>,
+    caller: Caller,
+    lease: Lease,
+    at: TreePath,
+    Query(query): Query<PutQuery>,
+    request: Request,
+) -> Result<Response, Problem> {
+    receive(&services, &caller, lease, place(at)?, query.executable, request).await
+}
+
+/// Takes a file, from whoever has been found to be `caller`.
+pub(super) async fn receive(
+    services: &Services,
+    caller: &Caller,
+    lease: Lease,
+    (dataset, version, path): (DatasetRef, VersionRef, UserPath),
+    executable: bool,
+    request: Request,
+) -> Result<Response, Problem> {
+    refuse_forms(request.headers())?;
+    let file = FileDraft {
+        path: path.clone(),
+        executable,
+        expected: expected(request.headers())?,
+        announced: announced(request.headers()),
+    };
+    let body = Box::pin(arriving(request.into_body(), lease, LONGEST));
+    let FilePut { content, replaced } = services.put_file(caller, dataset, version, file, body).await?;
+    let status = if replaced { StatusCode::OK } else { StatusCode::CREATED };
+    let etag = HeaderValue::try_from(format!("\"{}\"", content.hash)).map_err(Problem::internal)?;
+    Ok((status, [(header::ETAG, etag)], Json(FileView::new(&path, content))).into_response())
+}
+
+/// Reads the hash that a body must have, if the client names one.
+pub(super) fn expected(headers: &HeaderMap) -> Result<Option<ContentHash>, Problem> {
+    let Some(value) = headers.get(HASH) else { return Ok(None) };
+    let hash = value.to_str().unwrap_or_default().parse();
+    hash.map(Some)
+        .map_err(|error| Problem::invalid("bad_hash", "X-Content-Blake3", format!("X-Content-Blake3 {error}")))
+}
+
+/// Remove a file from a version
+///
+/// Or a link, or a directory with all that is in it.
+#[utoipa::path(
+    delete, path = "/datasets/{dataset}/versions/{version}/files/{*path}", tag = "dataset files",
+    params(
+        ("dataset" = String, Path, description = "Id or name"), ("version" = String, Path, description = "Id or tag of an uncommitted version"),
+        ("path" = String, Path, description = "Path of a file or directory, with its slashes"),
+    ),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 409, description = "`version_committed`", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+async fn delete(State(services): State<Services>, caller: Caller, at: TreePath) -> Result<StatusCode, Problem> {
+    let (dataset, version, path) = place(at)?;
+    services.delete_file(&caller, dataset, version, path).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Put files that are stored already
+///
+/// By hash: those whose bytes your team has are in the version at once, and only the others must be
+/// sent.
+#[utoipa::path(
+    post, path = "/datasets/{dataset}/versions/{version}/known", tag = "dataset files",
+    params(("dataset" = String, Path, description = "Id or name"), ("version" = String, Path, description = "Id or tag of an uncommitted version")),
+    request_body = AskKnown, responses((status = 200, body = KnownView)),
+)]
+async fn known(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(path): Path<(String, String)>,
+    Json(asked): Json<AskKnown>,
+) -> Result<Json<KnownView>, Problem> {
+    let (dataset, version) = both(&path)?;
+    let read = |file: AskedFile| {
+        let path = tree_path::read(file.path.as_bytes())?;
+        Ok(KnownFile { path, hash: file.blake3, executable: file.executable })
+    };
+    let files = asked.files.into_iter().map(read).collect::<Result<_, Problem>>()?;
+    let known = services.put_known(&caller, dataset, version, files).await?;
+    Ok(Json(KnownView { linked: known.linked, missing: known.missing }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::{
+        api::router::tests::{Answer, Api},
+        domain::board::{DiskRoom, TeamUsage},
+    };
+
+    async fn get(api: &Api, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let bearer = format!("Bearer {}", api.key);
+        api.send("GET", path, &[&[("authorization", bearer.as_str())], headers].concat(), None).await
+    }
+
+    #[tokio::test]
+    async fn a_file_comes_back_whole_or_in_part_and_not_when_it_is_known() {
+        let api = Api::new().await;
+        let path = api.draft("d").await;
+        let file = format!("{path}/files/dir/a%20b.csv");
+        let put = api.put(&file, "0123456789").await;
+        assert_eq!(put.status, 201, "{}", put.text);
+        insta::assert_snapshot!("file", serde_json::to_string_pretty(&put.body).unwrap());
+        assert_eq!(api.put(&file, "0123456789").await.status, 200);
+
+        let whole = get(&api, &file, &[]).await;
+        assert_eq!((whole.status.as_u16(), whole.text.as_str()), (200, "0123456789"));
+        let etag = whole.headers["etag"].to_str().unwrap().to_owned();
+        assert_eq!(etag, format!("\"{}\"", blake3::hash(b"0123456789")));
+        assert_eq!(get(&api, &file, &[("if-none-match", &etag)]).await.status, 304);
+        let part = get(&api, &file, &[("range", "bytes=2-4"), ("if-range", &etag)]).await;
+        assert_eq!((part.status.as_u16(), part.text.as_str()), (206, "234"));
+        assert_eq!(part.headers["content-range"], "bytes 2-4/10");
+        assert_eq!(get(&api, &file, &[("range", "bytes=10-")]).await.status, 416);
+        let head = api.ask("HEAD", &file, None).await;
+        assert_eq!(
+            (head.status.as_u16(), head.text.as_str(), &head.headers["content-length"]),
+            (200, "", &"10".parse().unwrap())
+        );
+        assert!(whole.headers["content-disposition"].to_str().unwrap().starts_with("inline"));
+        let saved = get(&api, &format!("{file}?download=true"), &[]).await;
+        assert!(saved.headers["content-disposition"].to_str().unwrap().starts_with("attachment"));
+    }
+
+    #[tokio::test]
+    async fn a_large_file_is_kept_whole_and_one_that_breaks_off_not_at_all() {
+        let api = Api::new().await;
+        let path = api.draft("d").await;
+        let bytes: Vec<u8> = (0..5_000_000u32).map(|n| (n % 251) as u8).collect();
+        let hash = blake3::hash(&bytes).to_string();
+        let bearer = format!("Bearer {}", api.key);
+        let key = ("authorization", bearer.as_str());
+        let file = format!("{path}/files/large");
+        let wrong = blake3::hash(b"").to_string();
+        for body in [bytes.clone(), b"small".to_vec()] {
+            let put = api.send_bytes("PUT", &file, &[key, ("x-content-blake3", &wrong)], body).await;
+            assert_eq!(put.problem(), (422, "hash_mismatch"));
+        }
+        let broken =
+            futures_util::stream::iter([Ok(bytes::Bytes::from(bytes.clone())), Err(std::io::Error::other("x"))]);
+        let put = api.put(&file, axum::body::Body::from_stream(broken)).await;
+        assert_eq!(put.problem(), (409, "upload_cut_off"));
+        assert_eq!(get(&api, &file, &[]).await.problem(), (404, "file_not_found"));
+
+        let put = api.send_bytes("PUT", &file, &[key, ("x-content-blake3", &hash)], bytes.clone()).await;
+        assert_eq!((put.status.as_u16(), &put.body["blake3"]), (201, &json!(hash)), "{}", put.text);
+        assert!(get(&api, &file, &[]).await.bytes == bytes);
+        assert_eq!(get(&api, &path, &[]).await.body["bytes"], json!(5_000_000));
+    }
+
+    #[tokio::test]
+    async fn a_path_that_leads_out_or_astray_is_refused_and_leaves_nothing() {
+        let api = Api::new().await;
+        let path = api.draft("d").await;
+        let (long, deep) = ("x".repeat(256), "a/".repeat(300) + "b");
+        for bad in [
+            "%2e%2e/x",
+            "a/%2e%2e/%2e%2e/x",
+            "%2Fetc/passwd",
+            "/etc/passwd",
+            "a%00b",
+            "a%0ab",
+            "a%1b[31m",
+            "a%7f",
+            "a%5cb",
+            "a%c2%85b",
+            ".",
+            "%2e",
+            &long,
+            &deep,
+        ] {
+            let put = api.put(&format!("{path}/files/{bad}"), "x").await;
+            assert_eq!(put.problem(), (422, "bad_path"), "{bad}: {}", put.text);
+            let asked = json!({ "files": [{ "path": bad, "blake3": "0".repeat(64) }] });
+            let known = api.ask("POST", &format!("{path}/known"), Some(asked)).await;
+            assert!(known.status == 422 || bad.contains('%'), "{bad}: {}", known.text);
+        }
+        assert_eq!(api.put(&format!("{path}/files/"), "x").await.status, 404);
+        assert_eq!(get(&api, &path, &[]).await.body["files"], json!(0));
+        for odd in ["..a", "a%20b", "%e6%97%a5", "%ff", ".hidden", "A", "a"] {
+            let put = api.put(&format!("{path}/files/{odd}"), odd.to_owned()).await;
+            assert_eq!(put.status, 201, "{odd}: {}", put.text);
+            assert_eq!(get(&api, &format!("{path}/files/{odd}"), &[]).await.text, odd);
+        }
+        let listed = get(&api, &format!("{path}/files"), &[]).await.body;
+        let last = listed["items"].as_array().unwrap().last().unwrap();
+        assert_eq!((&last["path"], &last["pathBase64"]), (&json!("\u{fffd}"), &json!("/w==")));
+    }
+
+    #[tokio::test]
+    async fn a_file_is_no_directory_nor_the_other_way_about() {
+        let api = Api::new().await;
+        let path = api.draft("d").await;
+        api.put(&format!("{path}/files/dir/a"), "1").await;
+        let large = vec![0u8; 3 << 20];
+        for body in [b"1".to_vec(), large] {
+            assert_eq!(api.put(&format!("{path}/files/dir"), body.clone()).await.problem(), (409, "is_directory"));
+            assert_eq!(api.put(&format!("{path}/files/dir/a/b"), body).await.problem(), (409, "not_a_directory"));
+        }
+        assert_eq!(get(&api, &path, &[]).await.body["files"], json!(1));
+    }
+
+    #[tokio::test]
+    async fn files_are_listed_by_directory_and_page_by_page() {
+        let api = Api::new().await;
+        let files = [("a/1", "1"), ("a/2", "2"), ("b", "3"), ("c/d/e", "4")];
+        let path = api.committed("d", &files).await;
+        let names = |answer: &Answer| -> Vec<String> {
+            let items = answer.body["items"].as_array().unwrap();
+            items.iter().map(|item| item["path"].as_str().unwrap().to_owned()).collect()
+        };
+        let top = get(&api, &format!("{path}/files"), &[]).await;
+        assert_eq!(names(&top), ["a", "b", "c"]);
+        insta::assert_snapshot!("files", serde_json::to_string_pretty(&top.body).unwrap());
+        assert_eq!(names(&get(&api, &format!("{path}/files?prefix=a/"), &[]).await), ["a/1", "a/2"]);
+        let (mut seen, mut page) = (Vec::new(), format!("{path}/files?recursive=true&limit=3"));
+        loop {
+            let answer = get(&api, &page, &[]).await;
+            seen.extend(names(&answer));
+            let Some(next) = answer.body["next"].as_str() else { break };
+            page = format!("{path}/files?recursive=true&limit=3&cursor={next}");
+        }
+        assert_eq!(seen, ["a/1", "a/2", "b", "c/d/e"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_already_need_not_be_sent_but_only_within_the_team() {
+        let api = Api::new().await;
+        api.committed("one", &[("a", "hello"), ("b", "world")]).await;
+        let hash = |text: &str| blake3::hash(text.as_bytes()).to_string();
+        let asked = json!({ "files": [
+            { "path": "x/a", "blake3": hash("hello") },
+            { "path": "x/c", "blake3": hash("new") },
+            { "path": "x/b", "blake3": hash("world") },
+        ] });
+        let path = api.draft("two").await;
+        let known = api.ask("POST", &format!("{path}/known"), Some(asked.clone())).await;
+        assert_eq!(known.body, json!({ "linked": 2, "missing": [1] }), "{}", known.text);
+        assert_eq!(get(&api, &format!("{path}/files/x/b"), &[]).await.text, "world");
+        let now = get(&api, &path, &[]).await.body;
+        assert_eq!((&now["files"], &now["bytes"]), (&json!(2), &json!(10)));
+
+        let stranger = api.stranger(crate::domain::caller::Scope::Write).await;
+        let key = [("authorization", stranger.as_str())];
+        api.send("POST", "datasets", &key, Some(json!({ "name": "three" }))).await;
+        let version = api.send("POST", "datasets/three/versions", &key, None).await.body;
+        let path = format!("datasets/three/versions/{}/known", version["version"].as_str().unwrap());
+        let known = api.send("POST", &path, &key, Some(asked)).await;
+        assert_eq!(known.body, json!({ "linked": 0, "missing": [0, 1, 2] }));
+    }
+
+    #[tokio::test]
+    async fn ten_thousand_files_are_asked_about_at_once_and_no_more() {
+        let api = Api::new().await;
+        let path = api.draft("d").await;
+        let ask = |count: usize| {
+            let files: Vec<_> = (0..count)
+                .map(|n| json!({ "path": format!("{}/{n}", "dir".repeat(30)), "blake3": "0".repeat(64) }))
+                .collect();
+            json!({ "files": files })
+        };
+        let known = api.ask("POST", &format!("{path}/known"), Some(ask(10_000))).await;
+        assert_eq!(known.body["missing"].as_array().map(Vec::len), Some(10_000), "{}", known.text);
+        assert_eq!(api.ask("POST", &format!("{path}/known"), Some(ask(10_001))).await.status, 422);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_and_a_file_beyond_the_limit_are_said_before_bytes_are_taken() {
+        let api = Api::new().await;
+        let path = api.draft("d").await;
+        let bearer = format!("Bearer {}", api.key);
+        let headers = [("authorization", bearer.as_str()), ("content-length", "999999999")];
+        let announced = api.send_bytes("PUT", &format!("{path}/files/a"), &headers, "").await;
+        assert_eq!(announced.problem(), (413, "too_large"));
+        api.board.set_disk(DiskRoom::Full);
+        assert_eq!(api.put(&format!("{path}/files/a"), "1").await.problem(), (507, "disk_full"));
+        assert_eq!(api.ask("POST", "datasets/d/versions", None).await.problem(), (507, "disk_full"));
+    }
+
+    #[tokio::test]
+    async fn a_quota_counts_what_came_in_since_the_last_count() {
+        let api = Api::with_quota(10 << 20).await;
+        let path = api.draft("d").await;
+        let team = api.services.local_admin("admin").await.unwrap().team;
+        let counted_at = crate::domain::time::Timestamp(0);
+        api.board.set_team_usage([(team, TeamUsage { bytes: 9 << 20, counted_at })].into());
+        let put = |n: usize, bytes: usize| {
+            let (api, path) = (&api, format!("{path}/files/{n}"));
+            async move { api.put(&path, vec![0u8; bytes]).await }
+        };
+        assert_eq!(put(1, 600 << 10).await.status, 201);
+        let refused = put(2, 600 << 10).await;
+        assert_eq!(refused.problem(), (507, "quota_exceeded"));
+        assert!(refused.text.contains("of the 10 MiB"), "{}", refused.text);
+        assert_eq!(put(3, 3 << 20).await.problem(), (507, "quota_exceeded"));
+        assert_eq!(get(&api, &path, &[]).await.body["files"], json!(1));
+    }
+}

@@ -1,0 +1,323 @@
+//! Imports into versions: begin, list, look, cancel.
+
+use axum::extract::State;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{Json, Page, PageQuery, Paged, Path, Problem, problem::ProblemDocument, versions::both};
+use crate::{
+    auth::Secret,
+    domain::{caller::Caller, dataset::ImportState, id::ImportId, storage_provider::S3Place, time::Timestamp},
+    service::{
+        Invalid, Services,
+        imports::{DraftSource, ImportDraft, ImportNow},
+    },
+};
+
+/// Returns the routes of imports.
+pub fn routes() -> OpenApiRouter<Services> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, cancel))
+}
+
+/// Files to be brought into a version. One of `url`, `s3` and `directory` says from where.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CreateImport {
+    /// One file, by HTTP or HTTPS.
+    url: Option<String>,
+    /// Unpacks what `url` leads to, which is a tar, perhaps compressed.
+    #[serde(default)]
+    unpack: bool,
+    /// Everything beneath a prefix of a bucket.
+    s3: Option<S3Text>,
+    /// A directory of this machine that an admin allows to import from. Needs the scope `admin`.
+    directory: Option<String>,
+    /// Directory of the version that it goes into; the top when left out.
+    prefix: Option<String>,
+    /// Commits the version when everything is there.
+    #[serde(default)]
+    commit: bool,
+}
+
+/// A bucket: that of a storage provider, or any with keys of its own.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct S3Text {
+    /// Id or name of a storage provider; nothing but `prefix` is given with it.
+    provider: Option<String>,
+    bucket: Option<String>,
+    /// URL of the service; AWS when left out.
+    endpoint: Option<String>,
+    /// `us-east-1` when left out.
+    region: Option<String>,
+    /// Whether the bucket is in the path and not in the host name. True when left out and an endpoint is
+    /// given.
+    path_style: Option<bool>,
+    access_key_id: Option<String>,
+    /// Never read back; forgotten when the import is over.
+    #[schema(value_type = Option<String>)]
+    secret_access_key: Option<Secret<String>>,
+    /// What the keys begin with, which is left out of the paths.
+    #[serde(default)]
+    prefix: String,
+}
+
+impl CreateImport {
+    fn draft(self) -> Result<ImportDraft, Invalid> {
+        let source = match (self.url, self.s3, self.directory) {
+            (Some(url), None, None) => DraftSource::Url { url, unpack: self.unpack },
+            (None, Some(s3), None) => s3.draft()?,
+            (None, None, Some(path)) => DraftSource::Directory { path },
+            _ => {
+                let message = "an import has one source: url, s3 or directory";
+                return Err(Invalid::new("url", "one_source", message));
+            }
+        };
+        if self.unpack && !matches!(source, DraftSource::Url { .. }) {
+            let message = "only what a url leads to is unpacked: leave unpack out";
+            return Err(Invalid::new("unpack", "only_with_url", message));
+        }
+        Ok(ImportDraft { source, prefix: self.prefix, commits: self.commit })
+    }
+}
+
+impl S3Text {
+    fn draft(self) -> Result<DraftSource, Invalid> {
+        let missing = |field: &str| {
+            let message = format!("{field} is missing: an s3 source is a provider, or a bucket with its keys");
+            Invalid::new(field, "missing", message)
+        };
+        match self {
+            Self {
+                provider: Some(provider),
+                bucket: None,
+                endpoint: None,
+                region: None,
+                path_style: None,
+                access_key_id: None,
+                secret_access_key: None,
+                prefix,
+            } => Ok(DraftSource::Provider { provider, prefix }),
+            Self { provider: Some(_), .. } => {
+                let message = "a provider has its bucket and keys: give nothing but prefix with it";
+                Err(Invalid::new("s3.provider", "provider_and_bucket", message))
+            }
+            Self { provider: None, bucket, endpoint, region, path_style, access_key_id, secret_access_key, prefix } => {
+                Ok(DraftSource::Bucket {
+                    place: S3Place {
+                        bucket: bucket.ok_or_else(|| missing("s3.bucket"))?,
+                        region: region.unwrap_or_else(|| "us-east-1".to_owned()),
+                        path_style: path_style.unwrap_or(endpoint.is_some()),
+                        access_key_id: access_key_id.ok_or_else(|| missing("s3.accessKeyId"))?,
+                        endpoint,
+                    },
+                    secret_key: secret_access_key.ok_or_else(|| missing("s3.secretAccessKey"))?,
+                    prefix,
+                })
+            }
+        }
+    }
+}
+
+/// Something that is being brought into a version, or was.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ImportView {
+    #[schema(value_type = String, example = "im3v54dfgz1zcu")]
+    id: ImportId,
+    /// `waiting`, `running`, and then one of `done`, `failed` and `cancelled`.
+    #[schema(value_type = String, example = "running")]
+    state: ImportState,
+    /// `DATASET:VERSION` that it goes into.
+    version: String,
+    source: SourceView,
+    prefix: String,
+    commit: bool,
+    /// How far it is, or what came.
+    progress: Option<ImportProgressView>,
+    /// What went wrong and what to do.
+    message: Option<String>,
+    user: String,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    finished_at: Option<Timestamp>,
+}
+
+/// Where an import's files come from.
+#[derive(Debug, Serialize, ToSchema)]
+struct SourceView {
+    /// `url`, `s3` or `directory`.
+    kind: &'static str,
+    /// For people. Shows no password.
+    words: String,
+}
+
+/// How far an import is. Totals are null until they are known.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ImportProgressView {
+    done_files: u64,
+    done_bytes: u64,
+    total_files: Option<u64>,
+    total_bytes: Option<u64>,
+}
+
+impl From<ImportNow> for ImportView {
+    fn from(now: ImportNow) -> Self {
+        let import = now.import;
+        Self {
+            version: format!("{}:{}", import.dataset, import.version),
+            source: SourceView { kind: import.source.kind(), words: import.source.words() },
+            progress: now.progress.map(|progress| ImportProgressView {
+                done_files: progress.done.files,
+                done_bytes: progress.done.bytes,
+                total_files: progress.total_files,
+                total_bytes: progress.total_bytes,
+            }),
+            id: import.id,
+            state: import.state,
+            prefix: import.prefix,
+            commit: import.commits,
+            message: import.message,
+            user: import.user_name,
+            created_at: import.created_at,
+            finished_at: import.finished_at,
+        }
+    }
+}
+
+/// Brings files into an uncommitted version.
+///
+/// Answers at once and works in the background. Repeating it after a failure goes on where it ended.
+#[utoipa::path(
+    post, path = "/datasets/{dataset}/versions/{version}/imports", tag = "datasets", request_body = CreateImport,
+    params(("dataset" = String, Path, description = "Id or name"), ("version" = String, Path, description = "Version or tag")),
+    responses(
+        (status = 202, description = "Accepted", body = ImportView),
+        (status = 403, description = "The key may not do that", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "The version is committed", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "The source cannot be so; `field` names what", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn create(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(named): Path<(String, String)>,
+    Json(body): Json<CreateImport>,
+) -> Result<(StatusCode, Json<ImportView>), Problem> {
+    let (dataset, version) = both(&named)?;
+    let now = services.create_import(&caller, dataset, version, body.draft()?).await?;
+    Ok((StatusCode::ACCEPTED, Json(now.into())))
+}
+
+/// Lists the imports into a version, newest first.
+#[utoipa::path(
+    get, path = "/datasets/{dataset}/versions/{version}/imports", tag = "datasets",
+    params(("dataset" = String, Path, description = "Id or name"), ("version" = String, Path, description = "Version or tag"), PageQuery),
+    responses((status = 200, body = Page<ImportView>)),
+)]
+async fn list(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(named): Path<(String, String)>,
+    page: Paged,
+) -> Result<Json<Page<ImportView>>, Problem> {
+    let (dataset, version) = both(&named)?;
+    let found = services.imports(&caller, dataset, version, page.before()?, page.limit + 1).await?;
+    Ok(Json(Page::cut(found, page.limit, |now| now.import.seq).map(ImportView::from)))
+}
+
+/// Shows an import.
+#[utoipa::path(
+    get, path = "/imports/{id}", tag = "datasets", params(("id" = String, Path, description = "Id of an import")),
+    responses(
+        (status = 200, body = ImportView),
+        (status = 404, description = "There is none", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn get(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(id): Path<ImportId>,
+) -> Result<Json<ImportView>, Problem> {
+    Ok(Json(services.import(&caller, &id).await?.into()))
+}
+
+/// Cancels an import.
+///
+/// What came so far stays in the version. One that is over stays as it is.
+#[utoipa::path(
+    delete, path = "/imports/{id}", tag = "datasets", params(("id" = String, Path, description = "Id of an import")),
+    responses(
+        (status = 200, description = "The import as it stands", body = ImportView),
+        (status = 403, description = "The key may only read", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 404, description = "There is none", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn cancel(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(id): Path<ImportId>,
+) -> Result<Json<ImportView>, Problem> {
+    Ok(Json(services.cancel_import(&caller, &id).await?.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::api::router::tests::Api;
+
+    async fn draft(api: &Api) -> String {
+        assert_eq!(api.ask("POST", "datasets", Some(json!({ "name": "mnist" }))).await.status, 201);
+        let made = api.ask("POST", "datasets/mnist/versions", Some(json!({}))).await;
+        format!("datasets/mnist/versions/{}", made.body["version"].as_str().unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_import_is_accepted_shown_and_cancelled_and_tells_no_password() {
+        let api = Api::new().await;
+        let version = draft(&api).await;
+        let body =
+            json!({ "url": "https://host/a.tar?signature=hush", "prefix": "in", "unpack": true, "commit": true });
+        let made = api.ask("POST", &format!("{version}/imports"), Some(body)).await;
+        assert_eq!(made.status, 202, "{}", made.text);
+        assert_eq!(made.body["source"], json!({ "kind": "url", "words": "https://host/a.tar" }));
+        assert_eq!((&made.body["state"], &made.body["commit"]), (&json!("waiting"), &json!(true)));
+        assert!(!made.text.contains("hush"));
+        let listed = api.ask("GET", &format!("{version}/imports"), None).await;
+        assert_eq!(listed.body["items"], json!([made.body]));
+        let commit = api.ask("POST", &format!("{version}/commit"), None).await;
+        assert_eq!((commit.status.as_u16(), &commit.body["code"]), (409, &json!("import_running")));
+        let one = format!("imports/{}", made.body["id"].as_str().unwrap());
+        assert_eq!(api.ask("DELETE", &one, None).await.body["state"], "cancelled");
+        assert_eq!(api.ask("DELETE", &one, None).await.body["state"], "cancelled");
+        assert_eq!(api.ask("POST", &format!("{version}/commit"), None).await.status, 200);
+        let late = api.ask("POST", &format!("{version}/imports"), Some(json!({ "url": "https://host/a" }))).await;
+        assert_eq!((late.status.as_u16(), &late.body["code"]), (409, &json!("version_committed")));
+    }
+
+    #[tokio::test]
+    async fn a_source_that_cannot_be_is_refused_by_its_field() {
+        let api = Api::new().await;
+        let version = draft(&api).await;
+        for (body, field) in [
+            (json!({}), "url"),
+            (json!({ "url": "https://a/b", "directory": "/data" }), "url"),
+            (json!({ "url": "file:///etc/passwd" }), "url"),
+            (json!({ "url": "https://a/b", "prefix": "../up" }), "prefix"),
+            (json!({ "directory": "/etc" }), "directory"),
+            (json!({ "directory": "/etc", "unpack": true }), "unpack"),
+            (json!({ "s3": { "bucket": "b" } }), "s3.accessKeyId"),
+            (json!({ "s3": { "provider": "none" } }), "s3.provider"),
+            (json!({ "s3": { "provider": "Gradient Managed" } }), "s3.provider"),
+            (json!({ "s3": { "provider": "x", "bucket": "b" } }), "s3.provider"),
+        ] {
+            let answer = api.ask("POST", &format!("{version}/imports"), Some(body)).await;
+            assert_eq!((answer.status.as_u16(), answer.body["field"].as_str()), (422, Some(field)), "{}", answer.text);
+        }
+    }
+}
