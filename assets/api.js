@@ -33,11 +33,21 @@ function encodePath(path) {
   return path.split("/").map(encodeURIComponent).join("/");
 }
 
-async function request(method, address, { body, type, signal, quiet401 = false, idempotencyKey } = {}) {
-  const headers = { Accept: "application/json" };
-  if (body !== undefined) headers["Content-Type"] = type ?? "application/json";
+/** The headers by which the daemon knows this page. */
+function signedHeaders() {
   const proof = localStorage.getItem(PROOF);
-  if (proof) headers["X-Gradientd-Session"] = proof;
+  return proof ? { Accept: "application/json", "X-Gradientd-Session": proof } : { Accept: "application/json" };
+}
+
+const UNREACHABLE = {
+  code: "unreachable",
+  title: "The daemon does not answer",
+  detail: "The daemon does not answer. Check that gradientd runs on the box and that this machine can reach it.",
+};
+
+async function request(method, address, { body, type, signal, quiet401 = false, idempotencyKey } = {}) {
+  const headers = signedHeaders();
+  if (body !== undefined) headers["Content-Type"] = type ?? "application/json";
   if (method === "POST") headers["Idempotency-Key"] = idempotencyKey ?? newIdempotencyKey();
   let response;
   try {
@@ -49,29 +59,59 @@ async function request(method, address, { body, type, signal, quiet401 = false, 
     });
   } catch (cause) {
     if (cause.name === "AbortError") throw cause;
-    throw new Problem({
-      code: "unreachable",
-      title: "The daemon does not answer",
-      detail: "The daemon does not answer. Check that gradientd runs on the box and that this machine can reach it.",
-    });
+    throw new Problem(UNREACHABLE);
   }
-  if (!response.ok) throw await problemOf(response, quiet401);
+  if (!response.ok) throw problemOf(response.status, await response.text(), response.headers.get("x-request-id"), quiet401);
   if (response.status === 204) return null;
   return response.json();
 }
 
-async function problemOf(response, quiet401) {
+/** Sends bytes and tells how far it is; only an XMLHttpRequest knows. `onProgress(sentBytes)`. */
+function send(method, address, blob, { onProgress, signal } = {}) {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(new DOMException("Stopped.", "AbortError"));
+    const sending = new XMLHttpRequest();
+    sending.open(method, address);
+    for (const [name, value] of Object.entries(signedHeaders())) sending.setRequestHeader(name, value);
+    sending.setRequestHeader("Content-Type", "application/octet-stream");
+    sending.upload.onprogress = (event) => onProgress?.(event.loaded);
+    sending.onload = () => {
+      const { status, responseText } = sending;
+      if (status >= 200 && status < 300) resolve(responseText ? JSON.parse(responseText) : null);
+      else reject(problemOf(status, responseText, sending.getResponseHeader("x-request-id")));
+    };
+    // A file that changed or went away on the disk ends here too; the browser does not say which.
+    sending.onerror = () => reject(new Problem(UNREACHABLE));
+    sending.onabort = () => reject(new DOMException("Stopped.", "AbortError"));
+    signal?.addEventListener("abort", () => sending.abort(), { once: true });
+    sending.send(blob);
+  });
+}
+
+/** A piece of a file as bytes, with the whole's size. `end` is the first byte that is not wanted. */
+async function range(address, start, end, signal) {
+  let response;
+  try {
+    response = await fetch(address, { headers: { ...signedHeaders(), Accept: "*/*", Range: `bytes=${start}-${end - 1}` }, signal });
+  } catch (cause) {
+    if (cause.name === "AbortError") throw cause;
+    throw new Problem(UNREACHABLE);
+  }
+  if (response.status === 416) return { content: new Uint8Array(), total: start };
+  if (!response.ok) throw problemOf(response.status, await response.text(), response.headers.get("x-request-id"));
+  const content = new Uint8Array(await response.arrayBuffer());
+  const total = Number(response.headers.get("content-range")?.split("/")[1] ?? content.length);
+  return { content: response.status === 206 ? content : content.subarray(start, end), total };
+}
+
+function problemOf(status, text, requestId, quiet401 = false) {
   let document = {};
   try {
-    document = await response.json();
+    document = JSON.parse(text);
   } catch {
-    document = { title: `The daemon answered ${response.status} without saying why.` };
+    document = { title: `The daemon answered ${status} without saying why.` };
   }
-  const problem = new Problem({
-    ...document,
-    status: response.status,
-    requestId: document.requestId ?? response.headers.get("x-request-id"),
-  });
+  const problem = new Problem({ ...document, status, requestId: document.requestId ?? requestId });
   if (problem.status === 401 && !quiet401) signedOutListeners.forEach((listener) => listener(problem));
   return problem;
 }
@@ -84,7 +124,12 @@ export function newIdempotencyKey() {
 
 const get = (path, query, options) => request("GET", url(path, query), options);
 const post = (path, body, options) => request("POST", url(path), { body, ...options });
-const remove = (path) => request("DELETE", url(path));
+const put = (path, body) => request("PUT", url(path), { body });
+const patch = (path, body) => request("PATCH", url(path), { body });
+const remove = (path, query) => request("DELETE", url(path, query));
+
+const datasetPath = (dataset) => `/datasets/${encodeURIComponent(dataset)}`;
+const versionPath = (dataset, version) => `${datasetPath(dataset)}/versions/${encodeURIComponent(version)}`;
 
 export const api = {
   session: () => get("/session", {}, { quiet401: true }),
@@ -106,11 +151,11 @@ export const api = {
   projects: (query) => get("/projects", query),
   project: (id) => get(`/projects/${id}`),
   createProject: (project) => post("/projects", project),
-  renameProject: (id, name) => request("PATCH", url(`/projects/${id}`), { body: { name } }),
+  renameProject: (id, name) => patch(`/projects/${id}`, { name }),
   deleteProject: (id) => remove(`/projects/${id}`),
 
   secrets: (query) => get("/secrets", query),
-  putSecret: (secret) => request("PUT", url("/secrets"), { body: secret }),
+  putSecret: (secret) => put("/secrets", secret),
   deleteSecret: (id) => remove(`/secrets/${id}`),
 
   jobs: (query, options) => get("/jobs", query, options),
@@ -127,6 +172,47 @@ export const api = {
 
   upload: (file, signal) => request("POST", url("/uploads"), { body: file, type: archiveType(file), signal }),
 
+  datasets: (query) => get("/datasets", query),
+  createDataset: (dataset) => post("/datasets", dataset),
+  dataset: (id) => get(datasetPath(id)),
+  changeDataset: (id, changes) => patch(datasetPath(id), changes),
+  deleteDataset: (id, force) => remove(datasetPath(id), { force: force || null }),
+  lineage: (id) => get(`${datasetPath(id)}/lineage`),
+  setTag: (id, tag, version) => put(`${datasetPath(id)}/tags/${encodeURIComponent(tag)}`, { version }),
+  removeTag: (id, tag) => remove(`${datasetPath(id)}/tags/${encodeURIComponent(tag)}`),
+
+  versions: (id, query) => get(`${datasetPath(id)}/versions`, query),
+  createVersion: (id, version) => post(`${datasetPath(id)}/versions`, version),
+  version: (id, version) => get(versionPath(id, version)),
+  changeVersion: (id, version, changes) => patch(versionPath(id, version), changes),
+  deleteVersion: (id, version, force) => remove(versionPath(id, version), { force: force || null }),
+  commit: (id, version) => post(`${versionPath(id, version)}/commit`),
+  versionLineage: (id, version) => get(`${versionPath(id, version)}/lineage`),
+  diff: (id, version, query) => get(`${versionPath(id, version)}/diff`, query),
+  files: (id, version, query, options) => get(`${versionPath(id, version)}/files`, query, options),
+  fileRange: (id, version, file, start, end, signal) => range(addresses.file(id, version, file), start, end, signal),
+  putFile: (id, version, path, blob, options) => send("PUT", url(`${versionPath(id, version)}/files/${encodePath(path)}`), blob, options),
+  deleteFile: (id, version, file) => request("DELETE", addresses.file(id, version, file)),
+  signUrls: (id, version, calls) => post(`${versionPath(id, version)}/signed-urls`, { calls }),
+  multipartUploads: (id, version) => get(`${versionPath(id, version)}/multipart`),
+  beginMultipart: (id, version, path) => post(`${versionPath(id, version)}/multipart`, { path }),
+  putPart: (id, version, upload, number, blob, options) => send("PUT", url(`${versionPath(id, version)}/multipart/${upload}/${number}`), blob, options),
+  completeMultipart: (id, version, upload) => post(`${versionPath(id, version)}/multipart/${upload}/complete`),
+  abortMultipart: (id, version, upload) => remove(`${versionPath(id, version)}/multipart/${upload}`),
+  imports: (id, version) => get(`${versionPath(id, version)}/imports`),
+  startImport: (id, version, source) => post(`${versionPath(id, version)}/imports`, source),
+  cancelImport: (id) => remove(`/imports/${id}`),
+
+  storageProviders: () => get("/storage-providers"),
+  createProvider: (provider) => post("/storage-providers", provider),
+  checkProvider: (id) => post(`/storage-providers/${id}/check`),
+  deleteProvider: (id) => remove(`/storage-providers/${id}`),
+  storage: () => get("/storage"),
+  lastCleaning: () => get("/storage/gc"),
+  clean: (options) => post("/storage/gc", options),
+  integrity: () => get("/storage/fsck"),
+  startIntegrityCheck: (options) => post("/storage/fsck", options),
+
   machineTypes: () => get("/machine-types"),
   gpus: () => get("/gpus"),
   queue: () => get("/queue"),
@@ -140,9 +226,21 @@ export const addresses = {
   logDownload: (id, attempt) => url(`/jobs/${id}/logs/download`, { attempt }),
   artifact: (id, path) => url(`/jobs/${id}/artifacts/${encodePath(path)}`),
   artifactArchive: (id, kind) => url(`/jobs/${id}/artifacts.${kind}`),
+  file: (id, version, file, query) => url(`${versionPath(id, version)}/files/${fileNamePath(file)}`, query),
+  versionArchive: (id, version, kind, prefix) => url(`${versionPath(id, version)}.${kind}`, { prefix }),
+  datasets: () => location.origin + url("/datasets"),
+  dataset: (id) => location.origin + url(datasetPath(id)),
+  version: (id, version) => location.origin + url(versionPath(id, version)),
+  storageProviders: () => location.origin + url("/storage-providers"),
   openApi: () => url("/openapi.json"),
   jobs: () => location.origin + url("/jobs"),
 };
+
+/** A file's path in an address. A name that is not UTF-8 travels as the bytes that it is. */
+function fileNamePath({ path, pathBase64 }) {
+  if (!pathBase64) return encodePath(path);
+  return Array.from(atob(pathBase64), (byte) => (/[\w.\-~/]/.test(byte) ? byte : `%${byte.charCodeAt(0).toString(16).padStart(2, "0").toUpperCase()}`)).join("");
+}
 
 function archiveType(file) {
   if (file.name?.endsWith(".zip")) return "application/zip";

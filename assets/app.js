@@ -13,6 +13,11 @@ route("/jobs/:id", () => import("/pages/job.js"));
 route("/jobs/:id/:tab", () => import("/pages/job.js"));
 route("/projects", () => import("/pages/projects.js"));
 route("/projects/:id", () => import("/pages/project.js"));
+route("/datasets", () => import("/pages/datasets.js"));
+route("/datasets/:id", () => import("/pages/dataset.js"));
+route("/datasets/:id/versions/:version", () => import("/pages/version.js"));
+route("/datasets/:id/versions/:version/:tab", () => import("/pages/version.js"));
+route("/storage", () => import("/pages/storage.js"));
 route("/secrets", () => import("/pages/secrets.js"));
 route("/keys", () => import("/pages/keys.js"));
 

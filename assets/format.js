@@ -97,14 +97,28 @@ export function shellQuote(text) {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
+const KEY_HEADER = `-H "Authorization: Bearer $GRADIENTD_KEY"`;
+
 /** The request that submits a job, as a command for a terminal. */
 export function jobAsCurl(address, spec) {
+  return postAsCurl(address, JSON.stringify(spec, null, 2));
+}
+
+/** A POST of JSON as a command for a terminal; a text is sent as it is, anything else as JSON. */
+export function postAsCurl(address, body) {
   return [
     `curl -fsS ${shellQuote(address)} \\`,
-    `  -H "Authorization: Bearer $GRADIENTD_KEY" \\`,
+    `  ${KEY_HEADER} \\`,
     `  -H 'Content-Type: application/json' \\`,
-    `  -d ${shellQuote(JSON.stringify(spec, null, 2))}`,
+    `  -d ${shellQuote(typeof body === "string" ? body : JSON.stringify(body))}`,
   ].join("\n");
+}
+
+/** A GET, or with `file` a PUT of it, as a command for a terminal. */
+export function fetchAsCurl(address, { file, output } = {}) {
+  const sent = file ? ` \\\n  -T ${shellQuote(file)}` : "";
+  const kept = output ? ` \\\n  -o ${shellQuote(output)}` : "";
+  return `curl -fsS ${shellQuote(address)} \\\n  ${KEY_HEADER}${sent}${kept}`;
 }
 
 /** A command as one line of text, whether it was given as text or as a list. */

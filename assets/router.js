@@ -6,7 +6,7 @@
 
 const routes = [];
 let outlet = null;
-let current = null; // { element, id }
+let current = null; // { element, thing }
 let navigation = 0;
 
 /** Binds a pattern such as "/jobs/:id" to a function that imports the page's module. */
@@ -73,14 +73,16 @@ async function show() {
 
   const module = await load();
   if (mine !== navigation) return; // A later navigation overtook this one.
-  if (current?.element instanceof module.default && current.id === params.id) {
+  const { tab: _, ...named } = params; // A tab is a part of the same thing.
+  const thing = JSON.stringify(named);
+  if (current?.element instanceof module.default && current.thing === thing) {
     current.element.route = now;
     current.element.routeChanged?.();
     return;
   }
   const element = new module.default();
   element.route = now;
-  current = { element, id: params.id };
+  current = { element, thing };
   outlet.replaceChildren(element);
   window.scrollTo(0, 0);
   if (mine > 1) outlet.focus({ preventScroll: true }); // A screen reader starts at the new page.

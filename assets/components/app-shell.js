@@ -13,6 +13,8 @@ const PLACES = [
   { path: "/", name: "Overview", icon: "gauge" },
   { path: "/jobs", name: "Jobs", icon: "layers" },
   { path: "/projects", name: "Projects", icon: "folder" },
+  { path: "/datasets", name: "Datasets", icon: "database" },
+  { path: "/storage", name: "Storage", icon: "hard-drive" },
   { path: "/secrets", name: "Secrets", icon: "lock" },
   { path: "/keys", name: "Keys", icon: "key-round" },
 ];

@@ -23,8 +23,11 @@ class CopyButton extends Element {
   };
 }
 
-/** The clipboard of a page that is neither https nor on this machine is closed; then an old way is left. */
-async function copy(text) {
+/**
+ * Puts a text on the clipboard. That of a page that is neither https nor on this machine is closed;
+ * then an old way is left.
+ */
+export async function copy(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   const area = document.createElement("textarea");
   area.value = text;

@@ -2,18 +2,18 @@
 
 const MIB = 1024 * 1024;
 
-/** The form as it begins. Fields are texts, as typed; `env` is rows of { name, value, secret }. */
+/** The form as it begins. Fields are texts, as typed; `env` is rows of { name, value, secret }, `inputs` and `outputs` rows of { ref, name }. */
 export function emptyDraft() {
   return {
     image: "", command: "", commandList: null, name: "", project: "", machineType: "", workspace: "none",
     git: "", ref: "", gitUsername: "", gitPassword: "", uploadId: "", file: null, dockerfile: "",
-    env: [], workingDirectory: "", ports: "", timeLimitMinutes: "", retries: "", backoffSeconds: null, priority: "",
+    env: [], inputs: [], outputs: [], workingDirectory: "", ports: "", timeLimitMinutes: "", retries: "", backoffSeconds: null, priority: "",
     tags: "", sharedMemoryMib: "", user: "", registryUsername: "", registryPassword: "", cloneOf: null, earlier: null, advanced: false,
   };
 }
 
 /** What says "none" of a field that a clone would take over from the earlier job. */
-const NONE = { env: {}, ports: [], tags: [], workspace: null, priority: 0, retries: { limit: 0 } };
+const NONE = { env: {}, datasets: [], outputs: [], ports: [], tags: [], workspace: null, priority: 0, retries: { limit: 0 } };
 
 /**
  * The body of `POST /jobs`. What was left empty is left out, so that the daemon's defaults hold. A
@@ -41,6 +41,8 @@ function wholeSpec(draft) {
     project: draft.project.trim(),
     machineType: draft.machineType,
     env: envOf(draft.env),
+    datasets: mountsOf(draft.inputs),
+    outputs: mountsOf(draft.outputs),
     workspace: workspaceOf(draft),
     build: draft.workspace !== "none" && draft.dockerfile.trim() ? { dockerfile: draft.dockerfile.trim() } : null,
     workingDirectory: draft.workingDirectory.trim(),
@@ -72,6 +74,8 @@ export function draftFromSpec(job) {
     env: Object.entries(spec.env ?? {}).map(([name, value]) =>
       value.startsWith("secret:") ? { name, value: value.slice("secret:".length), secret: true } : { name, value, secret: false },
     ),
+    inputs: (spec.datasets ?? []).map(({ ref, name }) => ({ ref, name, named: true })),
+    outputs: (spec.outputs ?? []).map(({ ref, name }) => ({ ref, name, named: true })),
     workingDirectory: spec.workingDirectory ?? "",
     ports: (spec.ports ?? []).map((port) => (typeof port === "object" ? (port.host ? `${port.container}:${port.host}` : `${port.container}`) : `${port}`)).join(", "),
     timeLimitMinutes: spec.timeLimitSeconds ? String(spec.timeLimitSeconds / 60) : "",
@@ -110,6 +114,11 @@ function workspaceOf(draft) {
 
 function envOf(rows) {
   return Object.fromEntries(rows.filter((row) => row.name.trim()).map((row) => [row.name.trim(), row.secret ? `secret:${row.value}` : row.value]));
+}
+
+/** Rows without a dataset are left out, as empty lines of a form are. */
+function mountsOf(rows) {
+  return rows.filter(({ ref }) => ref.trim()).map(({ ref, name }) => ({ ref: ref.trim(), name: name.trim() }));
 }
 
 function retriesOf({ retries, backoffSeconds }) {

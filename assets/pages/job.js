@@ -5,6 +5,7 @@ import { bytes, cores, duration, moment } from "/format.js";
 import { go } from "/router.js";
 import { confirm } from "/components/confirm-dialog.js";
 import { isFinished, jobNote } from "/components/job-words.js";
+import { jobData } from "/components/job-data.js";
 import { Page } from "/components/page.js";
 import { Resource } from "/components/resource.js";
 import { toast } from "/components/toast-list.js";
@@ -56,6 +57,7 @@ export default class JobPage extends Page {
       <div class="job-summary">
         ${this.#note(job)} ${this.#progress(job)}
         <div class="facts-line">${this.#facts(job)}</div>
+        ${jobData(job)}
         <job-timeline .job=${job}></job-timeline>
       </div>
       <nav class="tabs" aria-label="Parts of the job">

@@ -4,6 +4,7 @@ import { addresses, api, newIdempotencyKey } from "/api.js";
 import { bytes, jobAsCurl } from "/format.js";
 import { go } from "/router.js";
 import { draftFromSpec, emptyDraft, specFromDraft } from "/pages/job-draft.js";
+import { nameOf } from "/components/mount-editor.js";
 import { Page } from "/components/page.js";
 import { Resource } from "/components/resource.js";
 import { failed, loading } from "/components/states.js";
@@ -15,7 +16,7 @@ import "/components/machine-picker.js";
 import "/components/ui-icon.js";
 
 /** The fields that the form shows; a problem in another one is told above the button. */
-const SHOWN = ["image", "command", "name", "project", "machineType", "env", "workspace", "workingDirectory", "ports", "timeLimitSeconds", "retries", "priority", "tags", "sharedMemoryBytes", "user", "registryUsername", "registryPassword", "build"];
+const SHOWN = ["image", "command", "name", "project", "machineType", "env", "datasets", "outputs", "workspace", "workingDirectory", "ports", "timeLimitSeconds", "retries", "priority", "tags", "sharedMemoryBytes", "user", "registryUsername", "registryPassword", "build"];
 
 export default class NewJobPage extends Page {
   draft = emptyDraft();
@@ -27,13 +28,18 @@ export default class NewJobPage extends Page {
     this.types = new Resource(this, api.machineTypes);
     this.projects = new Resource(this, () => api.projects({ limit: 500 }));
     this.secrets = new Resource(this, () => api.secrets({ limit: 500 }));
+    this.datasets = new Resource(this, () => api.datasets({ limit: 500 }));
     this.types.load().then(() => this.#chooseDefault());
     this.projects.load();
     this.secrets.load();
+    this.datasets.load();
     this.watch(["job", "gpu"], () => this.types.refresh());
     this.watch(["secret"], () => this.secrets.refresh());
+    this.watch(["dataset"], () => this.datasets.refresh());
     const project = this.route.query.get("project");
     if (project) this.draft.project = project;
+    const dataset = this.route.query.get("dataset");
+    if (dataset) this.draft.inputs = [{ ref: dataset, name: nameOf(dataset) }];
     if (this.route.query.get("clone")) this.#prefill(this.route.query.get("clone"));
   }
 
@@ -132,7 +138,7 @@ export default class NewJobPage extends Page {
       <header class="page-head"><div><h1>${this.draft.cloneOf ? "Clone a job" : "New job"}</h1><p>${this.draft.cloneOf ? html`Everything is as in <a href="/jobs/${this.draft.cloneOf}">${this.draft.cloneOf}</a>; change what you like.` : "An image, a command, and the machine to run it on."}</p></div></header>
       <div class="form-page">
         <form @submit=${this.#submit} novalidate>
-          ${this.#what()} ${this.#where()} ${this.#workspace()} ${this.#environment()} ${this.#more()}
+          ${this.#what()} ${this.#where()} ${this.#data()} ${this.#workspace()} ${this.#environment()} ${this.#more()}
           ${this.problem && !this.#wrongField() ? failed(this.problem) : nothing}
           <div class="row"><button class="button primary" ?disabled=${Boolean(this.busy)}><ui-icon name="play" size="s"></ui-icon>${this.busy ?? "Start the job"}</button><a class="button ghost" href="/jobs">Cancel</a></div>
         </form>
@@ -160,6 +166,15 @@ export default class NewJobPage extends Page {
       <section class="form-section"><h2>Machine</h2>
         ${this.types.show(({ items }) => html`<machine-picker .types=${items} .value=${this.draft.machineType} @pick=${(event) => this.#set({ machineType: event.detail })}></machine-picker>`)}
         ${this.#wrong("machineType")}
+      </section>`;
+  }
+
+  #data() {
+    const items = this.datasets.value?.items ?? [];
+    return html`
+      <section class="form-section"><h2>Data</h2>
+        <div class="field"><span class="label">Inputs</span><mount-editor kind="input" .rows=${this.draft.inputs} .datasets=${items} @edit=${(event) => this.#set({ inputs: event.detail })}></mount-editor><span class="hint">Versions of <a class="link" href="/datasets">datasets</a>, read-only. A name without a version means its latest when the job is submitted.</span>${this.#wrong("datasets")}</div>
+        <div class="field"><span class="label">Outputs</span><mount-editor kind="output" .rows=${this.draft.outputs} .datasets=${items} @edit=${(event) => this.#set({ outputs: event.detail })}></mount-editor><span class="hint">What the job leaves there becomes a new version when it succeeds, and a draft when it fails.</span>${this.#wrong("outputs")}</div>
       </section>`;
   }
 

@@ -64,17 +64,17 @@ export default class OverviewPage extends Page {
         ${this.#tile("microchip", "GPUs", html`${box.gpu.count - box.gpu.free} <small>of ${box.gpu.count} held</small>`, { value: box.gpu.count ? (box.gpu.count - box.gpu.free) / box.gpu.count : 0, note: box.gpu.count ? `${box.gpu.free} free` : "none on this box" })}
         ${this.#tile("cpu", "CPU", html`${percent(cpu.usedPercent)} <small>busy</small>`, { value: cpu.usedPercent / 100, under: cpu.allocatedMillis / cpu.capacityMillis, note: `${cores(cpu.allocatedMillis)} of ${cores(cpu.capacityMillis)} given to jobs` })}
         ${this.#tile("memory-stick", "Memory", html`${bytes(memory.usedBytes)} <small>of ${bytes(memory.totalBytes)}</small>`, { value: memory.usedBytes / memory.totalBytes, under: memory.allocatedBytes / memory.capacityBytes, note: `${bytes(memory.allocatedBytes)} given to jobs` })}
-        ${this.#tile("hard-drive", "Disk", html`${bytes(disk.freeBytes)} <small>free of ${bytes(disk.totalBytes)}</small>`, { value: 1 - disk.freeBytes / disk.totalBytes, note: disk.path, tone: { warn: "waiting", full: "bad" }[disk.state] })}
+        ${this.#tile("hard-drive", "Disk", html`${bytes(disk.freeBytes)} <small>free of ${bytes(disk.totalBytes)}</small>`, { value: 1 - disk.freeBytes / disk.totalBytes, note: disk.path, link: "/storage", tone: { warn: "waiting", full: "bad" }[disk.state] })}
       </div>`;
   }
 
-  #tile(icon, title, big, { value, under, note, tone }) {
+  #tile(icon, title, big, { value, under, note, tone, link }) {
     return html`
       <div class="card tile">
         <div class="title"><ui-icon name=${icon}></ui-icon>${title}</div>
         <div class="big">${big}</div>
         <meter-bar aria-label=${title} tone=${tone ?? "accent"} .value=${value} .under=${under}></meter-bar>
-        <div class="tiny quiet cut" title=${note}>${note}</div>
+        <div class="tiny quiet cut" title=${note}>${note}${link ? html` · <a class="link" href=${link}>what uses it</a>` : nothing}</div>
       </div>`;
   }
 

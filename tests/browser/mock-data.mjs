@@ -1,4 +1,5 @@
 // The mock's box: invented jobs, GPUs and logs, and the few verbs that change them.
+import { MockDatasets } from "./mock-datasets.mjs";
 
 const GIB = 1024 ** 3;
 const ago = (seconds) => new Date(Date.now() - seconds * 1000).toISOString();
@@ -27,6 +28,7 @@ class MockBox {
   ];
   logs = new Map();
   engine = { state: "ok", version: "28.1.1", message: null };
+  data = new MockDatasets((kind, id, change) => this.emit(kind, id, change));
   refuseStreams = 0; // The status with which the event stream is refused; 0 for none.
   streams = new Set();
   #listeners = new Set();
@@ -36,6 +38,7 @@ class MockBox {
   #sequence = 0;
 
   fill() {
+    this.data.fill();
     this.projects.push({ id: "pr2", name: "vision", createdAt: ago(6e5) }, { id: "pr3", name: "speech-to-text", createdAt: ago(2e5) });
     this.secrets.push({ id: "se1", name: "HF_TOKEN", scope: "team", projectId: null, createdAt: ago(8e5), updatedAt: ago(4e4) }, { id: "se2", name: "S3_KEY", scope: "project", projectId: "pr2", createdAt: ago(8e4), updatedAt: ago(8e4) });
     this.keys.push({ id: "ke2", name: "laptop", scope: "write", user: "ada", createdAt: ago(3e5), expiresAt: ago(-6e6), lastUsedAt: ago(600), revokedAt: null, current: false }, { id: "ke3", name: "old ci", scope: "read", user: "grace", createdAt: ago(5e5), expiresAt: null, lastUsedAt: null, revokedAt: ago(1e4), current: false });
@@ -49,6 +52,8 @@ class MockBox {
     this.add({ id: "js3", name: "bad-image", state: "error", machineType: "cpu-small", image: "pyhton:3.12", command: "python -V", project: 1, ago: 70000, setup: 4, reason: "image_not_found", message: "The registry has no image pyhton:3.12." });
     this.add({ id: "js2", name: "long-sleep", state: "cancelled", machineType: "cpu-small", command: "sleep 86400", project: 1, ago: 90000, setup: 2, started: 89990, ran: 5300, exitCode: 143, reason: "cancelled" });
     for (let i = 0; i < 70; i += 1) this.add({ id: `jsold${i}`, name: `sweep-${70 - i}`, state: i % 9 === 4 ? "failed" : "stopped", exitCode: i % 9 === 4 ? 1 : 0, reason: i % 9 === 4 ? "exit_code" : null, machineType: "cpu-small", command: `python sweep.py --lr ${(0.001 * (i + 1)).toFixed(3)}`, project: 2, tags: ["sweep"], ago: 100000 + i * 900, setup: 2, started: 99990 + i * 900, ran: 60 + i });
+    Object.assign(this.job("js8"), { datasets: [{ ref: "digits:stable", name: "digits", dataset: "dsdigits", version: "v2bbbbb", path: "/inputs/digits" }, { ref: "gradient/imagenet-mini", name: "imagenet-mini", dataset: "dsimgnet", version: "vimgnet", path: "/datasets/imagenet-mini" }], outputs: [{ ref: "digits", name: "cleaned", dataset: "dsdigits", version: null, state: "waiting", message: null }] });
+    Object.assign(this.job("js5"), { datasets: [{ ref: "digits", name: "digits", dataset: "dsdigits", version: "v1aaaaa", path: "/inputs/digits" }], outputs: [{ ref: "digits", name: "digits", dataset: "dsdigits", version: "v3ccccc", state: "draft", message: "The job failed, so what it left is a draft." }] });
     for (const job of this.jobs) this.logs.set(job.id, job.id === "js8" ? trainingLog(4000) : job.startedAt ? trainingLog(260) : []);
     this.#every(1000, () => this.write("js8"));
   }

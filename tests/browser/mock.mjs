@@ -7,9 +7,10 @@ import { readFile } from "node:fs/promises";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { makeBox } from "./mock-data.mjs";
+import { datasetRoutes } from "./mock-dataset-routes.mjs";
 
 const ASSETS = fileURLToPath(new URL("../../assets/", import.meta.url));
-const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml", ".woff2": "font/woff2" };
+const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".mjs": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml", ".woff2": "font/woff2" };
 const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 const COOKIE = "__Host-gradientd";
 const PROOF = "gdp_mock";
@@ -40,14 +41,15 @@ async function answer(box, request, response) {
   const url = new URL(request.url, "http://mock");
   if (!url.pathname.startsWith("/api/v1")) return file(url.pathname, response);
   const path = url.pathname.slice("/api/v1".length);
-  const body = await read(request);
+  const raw = await read(request);
+  const body = raw.toString();
   const signedIn = request.headers.cookie?.includes(`${COOKIE}=session`);
   if (path === "/session") return session(box, request, response, body, signedIn);
   if (!signedIn) return problem(response, 401, "unauthenticated", "Sign in first.");
   if (request.method !== "GET" && request.headers["x-gradientd-session"] !== PROOF) return problem(response, 401, "session_proof_missing", "Sign in again.");
   for (const [method, pattern, handle] of ROUTES) {
     const found = request.method === method && pattern.exec(path);
-    if (found) return handle({ box, request, response, query: url.searchParams, body, args: found.slice(1).map(decodeURIComponent) });
+    if (found) return handle({ box, request, response, query: url.searchParams, body, raw, args: found.slice(1).map(decodeURIComponent) });
   }
   return problem(response, 404, "not_found", `There is no ${request.method} ${path}.`);
 }
@@ -140,7 +142,7 @@ async function file(path, response) {
 async function read(request) {
   const parts = [];
   for await (const part of request) parts.push(part);
-  return Buffer.concat(parts).toString();
+  return Buffer.concat(parts);
 }
 
 const json = (response, status, value) => response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify(value));
@@ -149,6 +151,8 @@ const none = (response) => response.writeHead(204).end();
 const known = (response, value) => (value ? json(response, 200, value) : problem(response, 404, "not_found", "There is no such thing here."));
 const problem = (response, status, code, detail, field) =>
   response.writeHead(status, { "Content-Type": "application/problem+json" }).end(JSON.stringify({ type: "about:blank", title: code, status, code, detail, field, requestId: "01J9Z0MOCK" }));
+
+ROUTES.push(...datasetRoutes({ json, none, known, problem }));
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const mock = await startMock({ port: Number(process.argv[2] ?? 7079) });

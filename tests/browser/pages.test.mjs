@@ -24,6 +24,25 @@ const PAGES = {
   clone: ["/jobs/new?clone=js8", ".env-row"],
   projects: ["/projects", "text=speech-to-text"],
   project: ["/projects/pr2", "job-table tr.linked >> nth=3"],
+  "job-with-data": ["/jobs/js5/spec", ".job-data >> text=digits:v3ccccc"],
+  "new-job-with-data": ["/jobs/new?dataset=digits", ".mount-row"],
+  datasets: ["/datasets", "text=million-images"],
+  "datasets-none": ["/datasets?q=zzz", "text=No dataset fits"],
+  dataset: ["/datasets/dsdigits", "lineage-graph .node >> nth=5"],
+  "dataset-empty": ["/datasets/dsempty", "text=Begin the first version"],
+  "dataset-damaged": ["/datasets/dsimgnet", "text=Damaged files"],
+  "dataset-missing": ["/datasets/nothing", "text=There is no dataset"],
+  "version-files": ["/datasets/dsdigits/versions/v2bbbbb", "file-tree .tree-row >> nth=5"],
+  "version-table": ["/datasets/dsdigits/versions/v2bbbbb?path=labels.csv", ".preview-table td >> nth=20"],
+  "version-text": ["/datasets/dsdigits/versions/v1aaaaa?path=long.log", "text=The first 64 KiB"],
+  "version-image": ["/datasets/dsdigits/versions/v1aaaaa?path=images/003.png", ".preview-image img"],
+  "version-million": ["/datasets/dsimages/versions/vmillio", "file-tree .tree-row >> nth=2"],
+  "version-parquet": ["/datasets/dsimages/versions/vmillio?path=labels.parquet", ".preview-table td >> nth=20"],
+  "version-changes": ["/datasets/dsdigits/versions/v2bbbbb/changes", "text=CHANGES.md"],
+  "version-about": ["/datasets/dsdigits/versions/v2bbbbb/about", "text=CC BY 4.0"],
+  "version-draft": ["/datasets/dsdigits/versions/v4ddddd", "upload-panel .drop"],
+  "version-damaged": ["/datasets/dsimgnet/versions/vimgnet", "text=Files of this version are damaged"],
+  storage: ["/storage", "storage-integrity .damaged-list"],
   secrets: ["/secrets", "text=HF_TOKEN"],
   keys: ["/keys", "text=this session"],
   "not-found": ["/nowhere", "text=There is no such page"],
@@ -68,6 +87,14 @@ test("a box on which nothing happened yet teaches the first job", async () => {
     await page.getByText("No GPUs on this box").waitFor();
     await picture(page, "light-first", { fullPage: true });
     assert.equal(new URL(page.url()).hash, "", "the token left the address");
+    await page.goto(`${fresh.url}/datasets`);
+    await page.getByRole("region", { name: "New dataset as curl" }).getByText("/api/v1/datasets").waitFor();
+    await picture(page, "light-first-dataset", { fullPage: true });
+    await page.goto(`${fresh.url}/storage`);
+    await page.getByText("No buckets").waitFor();
+    await page.getByText("The cache is empty").waitFor();
+    await page.getByText("Nothing was checked yet.").waitFor();
+    await picture(page, "light-first-storage", { fullPage: true });
     assert.deepEqual(page.complaints, []);
   } finally {
     await browser.close();

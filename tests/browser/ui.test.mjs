@@ -14,6 +14,7 @@ const STAMP = Date.now().toString(36); // A box may hold what an earlier run lef
 const JOB = `browser-${STAMP}`;
 const PROJECT = `project-${STAMP}`;
 const SECRET = `SECRET_${STAMP}`;
+const DATASET = `data-${STAMP}`;
 
 let mock, browser, page, url, jobPath;
 
@@ -206,6 +207,62 @@ test("a key is shown once and can be revoked", async () => {
   await page.locator("tr", { hasText: name }).getByText("revoked").or(page.locator("main").filter({ hasNotText: name })).first().waitFor();
 });
 
+test("a dataset is made, filled, committed and looked into", async () => {
+  await link("Datasets").click();
+  await button("New dataset").click();
+  await page.getByRole("dialog").getByLabel("Name", { exact: true }).fill(DATASET);
+  await page.getByRole("dialog").getByRole("button", { name: "Create" }).click();
+  await page.getByRole("heading", { name: DATASET }).waitFor();
+  await button("Begin the first version").click();
+  await page.getByRole("dialog").getByLabel("Message").fill("From the browser");
+  await page.getByRole("dialog").getByRole("button", { name: "Begin" }).click();
+  await page.locator("upload-panel .drop").waitFor();
+  await page.getByLabel("Choose files").setInputFiles([
+    { name: "labels.csv", mimeType: "text/csv", buffer: Buffer.from("path,label\na.png,7\nb.png,3\n") },
+    { name: "ü #1?.txt", mimeType: "text/plain", buffer: Buffer.from("a name that must be encoded\n") },
+    { name: "empty", mimeType: "text/plain", buffer: Buffer.alloc(0) },
+  ]);
+  await page.getByText("3 files were uploaded").waitFor();
+  await page.locator("file-tree .tree-row", { hasText: "labels.csv" }).click();
+  await page.locator(".preview-table td").getByText("b.png").waitFor();
+  await picture(page, "story-13-draft", { fullPage: true });
+  await button("Commit").click();
+  await page.getByRole("dialog").getByRole("button", { name: "Commit" }).click();
+  await page.locator("main .job-title").getByText("latest").waitFor();
+  await page.locator("file-tree .tree-row", { hasText: "ü #1?.txt" }).click();
+  await page.locator(".preview-text").getByText("a name that must be encoded").waitFor();
+  await link("About").click();
+  await page.getByText("no job yet").waitFor();
+  await page.locator("main .crumbs").getByRole("link", { name: DATASET }).click();
+  await page.locator("lineage-graph .node").first().waitFor();
+  await picture(page, "story-14-dataset", { fullPage: true });
+});
+
+test("a new version starts from the last, and what changed is told", async () => {
+  await button("New version").click();
+  await page.getByRole("dialog").getByRole("button", { name: "Begin" }).click();
+  await page.locator("file-tree .tree-row", { hasText: "labels.csv" }).waitFor();
+  await page.getByLabel("Choose files").setInputFiles([{ name: "more.txt", mimeType: "text/plain", buffer: Buffer.from("more\n") }]);
+  await page.getByText("1 file was uploaded").waitFor();
+  await page.locator("file-tree .tree-row", { hasText: "empty" }).click();
+  await page.locator("file-details").getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  await page.locator("file-tree .tree-row", { hasText: "empty" }).waitFor({ state: "detached" });
+  await button("Commit").click();
+  await page.getByRole("dialog").getByRole("button", { name: "Commit" }).click();
+  await page.locator("main .job-title").getByText("latest").waitFor();
+  await link("Changes").click();
+  await page.getByText("+1 added").waitFor();
+  await page.getByText("−1 removed").waitFor();
+});
+
+test("storage shows what uses the disk", async () => {
+  await link("Storage").click();
+  await page.locator("storage-providers td").first().waitFor();
+  await page.getByRole("region", { name: "What uses the disk" }).or(page.getByText("Being counted")).first().waitFor();
+  await picture(page, "story-15-storage", { fullPage: true });
+});
+
 test("the theme is chosen by hand and kept", async () => {
   const ground = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
   await page.getByRole("button", { name: /^Theme/ }).click(); // system → light
@@ -243,7 +300,7 @@ test("the keyboard reaches everything", async () => {
 });
 
 test("every control has a name", async () => {
-  for (const place of ["/", "/jobs", jobPath, "/jobs/new", "/projects", "/secrets", "/keys"]) {
+  for (const place of ["/", "/jobs", jobPath, "/jobs/new", "/projects", "/datasets", `/datasets/${DATASET}`, "/storage", "/secrets", "/keys"]) {
     await page.goto(url + place);
     await page.locator("main h1").waitFor();
     await page.waitForLoadState("domcontentloaded");

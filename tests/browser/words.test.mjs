@@ -37,11 +37,12 @@ test("every field of the form reaches the request in the API's units", () => {
   const draft = {
     ...emptyDraft(), image: "a", command: "b", name: "n", project: "p", machineType: "gpu-1", workspace: "git", git: "https://x/y.git", ref: "main", gitPassword: "secret:GIT", dockerfile: "Dockerfile",
     env: [{ name: "A", value: "1", secret: false }, { name: "B", value: "HF", secret: true }, { name: " ", value: "dropped", secret: false }],
+    inputs: [{ ref: " digits:stable ", name: "digits" }, { ref: "", name: "" }], outputs: [{ ref: "models", name: "model" }],
     workingDirectory: "/w", ports: "8080, 6006:16006", timeLimitMinutes: "1.5", retries: "3", priority: "-5", tags: "x, y,", sharedMemoryMib: "64", user: "1000", registryUsername: "u", registryPassword: "secret:R",
   };
   assert.deepEqual(specFromDraft(draft), {
     image: "a", command: "b", name: "n", project: "p", machineType: "gpu-1", workspace: { git: "https://x/y.git", ref: "main", password: "secret:GIT" }, build: { dockerfile: "Dockerfile" },
-    env: { A: "1", B: "secret:HF" }, workingDirectory: "/w", ports: [8080, { container: 6006, host: 16006 }], timeLimitSeconds: 90, retries: { limit: 3 }, priority: -5, tags: ["x", "y"],
+    env: { A: "1", B: "secret:HF" }, datasets: [{ ref: "digits:stable", name: "digits" }], outputs: [{ ref: "models", name: "model" }], workingDirectory: "/w", ports: [8080, { container: 6006, host: 16006 }], timeLimitSeconds: 90, retries: { limit: 3 }, priority: -5, tags: ["x", "y"],
     sharedMemoryBytes: 64 * 1024 ** 2, user: "1000", registryUsername: "u", registryPassword: "secret:R",
   });
 });
@@ -49,7 +50,7 @@ test("every field of the form reaches the request in the API's units", () => {
 const EARLIER = {
   id: "js1", project: { name: "p" }, machineType: "cpu-small",
   spec: {
-    image: "a", command: ["sh", "-c", "echo 'two  blanks'"], name: "n", project: "p", machineType: "cpu-small", env: { A: "1", B: "secret:HF" }, workspace: { git: "https://x/y.git", username: "u" }, ports: [{ container: 80, host: 8080 }],
+    image: "a", command: ["sh", "-c", "echo 'two  blanks'"], name: "n", project: "p", machineType: "cpu-small", env: { A: "1", B: "secret:HF" }, workspace: { git: "https://x/y.git", username: "u" }, datasets: [{ ref: "digits", name: "d" }], ports: [{ container: 80, host: 8080 }],
     timeLimitSeconds: 3600, retries: { limit: 2, backoffSeconds: 7 }, priority: 3, tags: ["t"], sharedMemoryBytes: 1024 ** 3, registryUsername: "u", registryPassword: null,
   },
 };
@@ -59,8 +60,8 @@ test("a clone that was not changed asks for the earlier job alone", () => {
 });
 
 test("a clone says what differs, and none where a field was emptied", () => {
-  const draft = { ...draftFromSpec(EARLIER), image: "b", env: [], ports: "", tags: "", priority: "", retries: "", workspace: "none" };
-  assert.deepEqual(specFromDraft(draft), { cloneOf: "js1", image: "b", env: {}, ports: [], tags: [], priority: 0, retries: { limit: 0 }, workspace: null });
+  const draft = { ...draftFromSpec(EARLIER), image: "b", env: [], inputs: [], ports: "", tags: "", priority: "", retries: "", workspace: "none" };
+  assert.deepEqual(specFromDraft(draft), { cloneOf: "js1", image: "b", env: {}, datasets: [], ports: [], tags: [], priority: 0, retries: { limit: 0 }, workspace: null });
 });
 
 test("a clone without something that every clone would have is a job of its own", () => {
