@@ -177,6 +177,15 @@ fn the_outside_world_is_spoken_to_behind_its_own_door() {
 }
 
 #[test]
+fn other_machines_storage_is_spoken_to_in_one_corner() {
+    let speaks = ["object_store::", "reqwest::", "rustls::"];
+    for (path, _, code) in files() {
+        let speaking = speaks.iter().any(|krate| code.contains(krate));
+        assert!(!speaking || path.starts_with("storage/s3"), "{} speaks S3 or HTTP", path.display());
+    }
+}
+
+#[test]
 fn only_ways_down_are_on_the_map() {
     // Each room is listed after every room that it may know, so no two can know each other. The
     // edges at the bottom of the list know each other by name: cli calls app, app prints through cli.

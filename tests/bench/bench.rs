@@ -4,10 +4,14 @@
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people at a terminal")]
 
 mod accept;
+mod bucket;
 mod daemon;
+mod data;
 mod engine;
 mod follow;
 mod http;
+mod ingest;
+mod mount;
 mod numbers;
 mod read;
 mod run;
@@ -19,12 +23,15 @@ use table::Table;
 type Part = (&'static str, fn(&mut Table));
 
 /// What can be asked for by name, in the order of the table.
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 8] = [
     ("schedule", schedule::measure),
     ("run", run::measure),
     ("follow", follow::measure),
     ("accept", accept::measure),
     ("read", read::measure),
+    ("ingest", ingest::measure),
+    ("mount", mount::measure),
+    ("bucket", bucket::measure),
 ];
 
 fn main() {

@@ -59,6 +59,13 @@ impl Daemon {
         kib.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1024
     }
 
+    /// Returns the most that the daemon held in memory since it started, in bytes.
+    pub fn peak_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        kib.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1024
+    }
+
     pub fn path(&self) -> &Path {
         self.data.path()
     }

@@ -5,13 +5,20 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     os::unix::net::UnixStream,
+    time::{Duration, Instant},
 };
+
+/// The daemon ends connections on which nothing was asked for twice as long.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// A connection that is kept between requests.
 pub struct Connection {
     stream: BufReader<Box<dyn ReadWrite>>,
     /// Lines that go with each request, such as `Authorization`.
     headers: String,
+    /// Where to connect anew.
+    address: Option<String>,
+    used: Instant,
 }
 
 trait ReadWrite: Read + Write + Send {}
@@ -31,17 +38,23 @@ enum Body {
 
 impl Connection {
     pub fn tcp(address: &str, headers: String) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream: BufReader::new(Box::new(stream)), headers }
+        Self { stream: connect(address), headers, address: Some(address.to_owned()), used: Instant::now() }
     }
 
     pub fn unix(path: &str) -> Self {
-        Self { stream: BufReader::new(Box::new(UnixStream::connect(path).unwrap())), headers: String::new() }
+        let stream: Box<dyn ReadWrite> = Box::new(UnixStream::connect(path).unwrap());
+        Self { stream: BufReader::new(stream), headers: String::new(), address: None, used: Instant::now() }
+    }
+
+    fn connect_if_idle(&mut self) {
+        if let Some(address) = self.address.as_deref().filter(|_| self.used.elapsed() > IDLE) {
+            self.stream = connect(address);
+        }
     }
 
     /// Sends a request and reads the head of its answer.
     pub fn send(&mut self, method: &str, path: &str, accept: &str, body: &str) -> Answer<'_> {
+        self.connect_if_idle();
         // In one write, so that no packet waits for another to be acknowledged.
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{}\r\n{body}",
@@ -49,8 +62,30 @@ impl Connection {
             self.headers
         );
         self.stream.get_mut().write_all(request.as_bytes()).unwrap();
+        self.head()
+    }
+
+    /// Sends `length` bytes of `body` as they are, and reads the head of the answer.
+    pub fn put(&mut self, path: &str, length: u64, body: impl Read) -> Answer<'_> {
+        self.connect_if_idle();
+        let head = format!(
+            "PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\nContent-Length: {length}\r\n{}\r\n",
+            self.headers
+        );
+        let stream = self.stream.get_mut();
+        // A small body goes with the head, so that no packet waits for another to be acknowledged.
+        let mut out = std::io::BufWriter::with_capacity(256 << 10, stream);
+        out.write_all(head.as_bytes()).unwrap();
+        assert_eq!(std::io::copy(&mut body.take(length), &mut out).unwrap(), length);
+        out.flush().unwrap();
+        drop(out);
+        self.head()
+    }
+
+    fn head(&mut self) -> Answer<'_> {
         let mut line = String::new();
         self.stream.read_line(&mut line).unwrap();
+        self.used = Instant::now();
         let status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("an HTTP answer");
         let mut kind = Body::Length(0);
         loop {
@@ -78,6 +113,12 @@ impl Connection {
         assert!((200..300).contains(&status), "{method} {path}: {status} {text}");
         serde_json::from_str(&text).unwrap_or_default()
     }
+}
+
+fn connect(address: &str) -> BufReader<Box<dyn ReadWrite>> {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    BufReader::new(Box::new(stream))
 }
 
 impl Answer<'_> {

@@ -60,7 +60,7 @@ fn one_container(engine: &mut Connection) -> Duration {
 }
 
 /// Listens to the stream of events and passes on each job's end with the time at which it was heard.
-fn follow_ends(mut api: Connection) -> mpsc::Receiver<(String, Instant)> {
+pub fn follow_ends(mut api: Connection) -> mpsc::Receiver<(String, Instant)> {
     let (tell, ends) = mpsc::channel();
     thread::spawn(move || {
         let mut text = String::new();

@@ -242,6 +242,27 @@ impl Daemon {
         received(request.send(bytes))
     }
 
+    /// Asks a daemon that may die under it; `None` when no whole answer came. Returns status and JSON.
+    pub fn try_send(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> Option<(u16, Value)> {
+        let request = ureq::http::Request::builder().method(method).uri(self.url(path));
+        let request = request.header("authorization", self.bearer()).header("content-type", kind);
+        let mut response = self.agent.run(request.body(body).unwrap()).ok()?;
+        let mut bytes = Vec::new();
+        response.body_mut().as_reader().read_to_end(&mut bytes).ok()?;
+        Some((response.status().as_u16(), serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+    }
+
+    /// Starts the daemon with a fault that may strike before it is ready; then without it. Says whether
+    /// it did.
+    pub fn restart_maybe(&mut self, once: &[(&str, &str)]) -> bool {
+        self.spawn(once);
+        let struck = !self.answers();
+        if struck {
+            self.restart(&[]);
+        }
+        struck
+    }
+
     /// Gets bytes as they are.
     pub fn get_bytes(&self, path: &str, accept: &str) -> (u16, Vec<u8>) {
         let request = self.agent.get(self.url(path)).header("authorization", self.bearer()).header("accept", accept);

@@ -7,15 +7,24 @@
 )]
 
 mod daemon;
+mod data;
+mod s3;
 mod engine;
 mod wire;
 
 mod artifacts;
 mod build_an_image;
 mod charts_and_metrics;
+#[cfg(feature = "faults")]
+mod data_survives;
+mod datasets;
+mod datasets_in_runs;
+mod datasets_on_s3;
 mod full_disk;
 mod gpus_and_queue;
+mod hostile_data;
 mod hostile_input;
+mod imports;
 mod inside_a_container;
 mod keys_and_doors;
 mod logs;
@@ -24,6 +33,7 @@ mod projects_and_tags;
 mod refuse_to_start;
 mod run_a_job;
 mod secrets;
+mod storage_care;
 mod survive_a_restart;
 #[cfg(feature = "faults")]
 mod survive_faults;

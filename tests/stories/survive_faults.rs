@@ -21,6 +21,9 @@ const COMMITS: u32 = 8;
 const ELSEWHERE: [(&str, &str); 1] =
     [("engine.pull.after", "is passed when a registry gave the image, and there is no registry here")];
 
+/// Points on the way of data, which have a story of their own.
+pub const OF_DATA: [&str; 8] = ["dataset.", "fsck.", "gc.", "import.", "input.", "output.", "s3.", "version."];
+
 /// A way of a job that passes a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -50,7 +53,7 @@ fn way_past(point: &str) -> Way {
 }
 
 /// Reads the points from the source, so that a new one cannot be forgotten.
-fn points() -> Vec<String> {
+pub fn points() -> Vec<String> {
     fn gather(dir: &Path, points: &mut Vec<String>) {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
@@ -72,7 +75,9 @@ fn points() -> Vec<String> {
 
 #[test]
 fn a_job_reaches_its_true_end_once_wherever_the_daemon_is_killed() {
-    let points = points();
+    // Those of data have a story of their own.
+    let points: Vec<String> =
+        points().into_iter().filter(|point| !OF_DATA.iter().any(|kind| point.starts_with(kind))).collect();
     assert!(points.len() >= 20, "{points:?}");
     assert!(ELSEWHERE.iter().all(|(name, _)| points.iter().any(|point| point == name)), "{points:?}");
     let mut faults: Vec<(String, Way)> = Vec::new();
