@@ -48,6 +48,25 @@ impl Docker {
         let engine = self.connection.call(self.settings.timeouts.quick, bollard::Docker::info).await?;
         refuse_gpus(engine.default_runtime.as_deref())?;
         let network = self.network_for_build().await?;
+        let mut told = self.build_once(plan, &network, output).await;
+        // Nothing of a build uses the network between its steps, so it can be removed at any of them.
+        if let Err(error) = &told
+            && self.mends_network(error, &network).await?
+        {
+            let network = self.network_for_build().await?;
+            told = self.build_once(plan, &network, output).await;
+        }
+        told?;
+        let built = self.inspect_image(&plan.tag).await?;
+        built.ok_or_else(|| EngineError::NotFound(format!("the build made no image called {}", plan.tag)))
+    }
+
+    async fn build_once(
+        &self,
+        plan: &BuildPlan,
+        network: &str,
+        output: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<(), EngineError> {
         // In KiB: see `connection`.
         let memory = i32::try_from(plan.memory_bytes / 1024).unwrap_or(i32::MAX);
         let quota = i64::from(plan.cpu_millis) * i64::from(CPU_PERIOD) / 1000;
@@ -56,7 +75,7 @@ impl Docker {
             .t(&plan.tag)
             .dockerfile(&plan.dockerfile)
             .labels(&labels)
-            .networkmode(&network)
+            .networkmode(network)
             .memory(memory)
             .memswap(memory)
             .cpuperiod(CPU_PERIOD)
@@ -74,9 +93,7 @@ impl Docker {
         if let Ok(Err(error)) = read.await {
             return Err(EngineError::Refused(format!("cannot read the build's directory: {error}")));
         }
-        told?;
-        let built = self.inspect_image(&plan.tag).await?;
-        built.ok_or_else(|| EngineError::NotFound(format!("the build made no image called {}", plan.tag)))
+        told
     }
 
     async fn follow_build(

@@ -31,7 +31,7 @@ impl Docker {
         let mut started = self.start_once(id).await;
         // The network can be removed while no container uses it, also between create and start.
         if let Err(error) = &started
-            && self.mends_network(error).await?
+            && self.mends_network(error, &self.settings.network).await?
         {
             started = self.start_once(id).await;
         }

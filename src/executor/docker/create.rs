@@ -46,7 +46,7 @@ impl Docker {
         fault::point("engine.create.before");
         let mut made = self.create_once(&plan.name, body.clone()).await;
         if let Err(error) = &made
-            && self.mends_network(error).await?
+            && self.mends_network(error, &self.settings.network).await?
         {
             made = self.create_once(&plan.name, body).await;
         }

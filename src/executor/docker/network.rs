@@ -43,11 +43,11 @@ impl Docker {
         Ok(self.networks().await?.into_iter().next().unwrap_or_else(|| self.settings.network.clone()))
     }
 
-    /// Looks again whether the network is there when `error` says that something is wrong with it;
-    /// tells whether what failed is worth another try.
-    pub(super) async fn mends_network(&self, error: &EngineError) -> Result<bool, EngineError> {
+    /// Looks again whether the network is there when `error` says that something is wrong with it,
+    /// which what failed called `called`; tells whether that is worth another try.
+    pub(super) async fn mends_network(&self, error: &EngineError, called: &str) -> Result<bool, EngineError> {
         let (EngineError::NotFound(why) | EngineError::Refused(why)) = error else { return Ok(false) };
-        if !why.contains(&format!("network {}", self.settings.network)) {
+        if !why.contains(&format!("network {called}")) {
             return Ok(false);
         }
         self.network_ready.store(false, Ordering::Relaxed);
