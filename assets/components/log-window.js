@@ -41,7 +41,7 @@ class LogWindow extends HTMLElement {
   reveal(line) {
     this.#setFollow(false);
     this.sizer.style.height = `${this.#height()}px`;
-    this.#scrollToLine(Math.max(0, line - Math.floor(this.#visibleLines() / 2)));
+    this.#scrollTo(Math.max(0, line - Math.floor(this.#visibleLines() / 2)) / this.#scale());
     this.draw();
   }
 
@@ -112,15 +112,17 @@ class LogWindow extends HTMLElement {
     return scrollable > 0 && lines > 0 ? lines / scrollable : 1 / LINE_PIXELS;
   }
 
-  #scrollToLine(line) {
-    this.scrollTop = this.lastTop = line / this.#scale();
+  /** What is read back is where the browser went, which a person's scrolling is told from. */
+  #scrollTo(pixels) {
+    this.scrollTop = pixels;
+    this.lastTop = this.scrollTop;
   }
 
   #drawNow() {
     const rows = this.#rows;
     this.sizer.style.height = `${this.#height()}px`;
     this.style.setProperty("--gutter", `${Math.max(3, String(rows.total).length) + 2.5}ch`);
-    if (this.follow) this.scrollTop = this.lastTop = this.scrollHeight;
+    if (this.follow) this.#scrollTo(this.scrollHeight);
     const top = this.scrollTop * this.#scale();
     const first = Math.max(0, Math.floor(top) - SPARE_LINES);
     const last = Math.min(rows.total - 1, Math.ceil(top) + this.#visibleLines() + SPARE_LINES);
