@@ -56,9 +56,14 @@ export async function sees(page, selector) {
     await page.waitForSelector(selector);
   } catch (cause) {
     await picture(page, "not-seen");
-    const shown = await page.evaluate(() => document.body.innerText.slice(0, 1500));
-    throw new Error(`${page.url()} never showed ${selector} but:\n${shown}\n${page.complaints.join("\n")}\n${page.unanswered().join("\n")}`, { cause });
+    throw new Error(`never showed ${selector}: ${await shown(page)}`, { cause });
   }
+}
+
+/** What a person would see, and what the page waits for: for tests that failed. */
+export async function shown(page) {
+  const words = await page.evaluate(() => document.body.innerText.slice(0, 1500)).catch((error) => error.message);
+  return [`${page.url()} shows`, words, ...page.complaints, ...page.unanswered()].join("\n");
 }
 
 /** Saves what the page looks like where `SCREENSHOTS` names a folder. */

@@ -5,7 +5,7 @@
 // stories run on the mock, which proves the pages and not the daemon.
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
-import { openBrowser, picture } from "./browser.mjs";
+import { openBrowser, picture, shown } from "./browser.mjs";
 import { startMock } from "./mock.mjs";
 
 const IMAGE = process.env.GRADIENTD_TEST_IMAGE ?? "gradient-test/busybox";
@@ -30,7 +30,13 @@ after(async () => {
   await mock?.close();
 });
 
-afterEach(() => assert.deepEqual(page.complaints.splice(0), [], "the browser complained"));
+afterEach(async (context) => {
+  if (context.passed === false) {
+    await picture(page, "failed");
+    context.diagnostic(await shown(page));
+  }
+  assert.deepEqual(page.complaints.splice(0), [], "the browser complained");
+});
 
 const link = (name) => page.getByRole("link", { name, exact: true });
 const button = (name) => page.getByRole("button", { name, exact: true });
