@@ -1,5 +1,7 @@
 // The only fetch(): every URL of the API and every problem document is known here and nowhere else.
 
+import { again } from "/again.js";
+
 const ROOT = "/api/v1";
 const signedOutListeners = new Set();
 // Browsers send the cookie to every port of a host, and so to jobs' own pages. This half of the
@@ -45,22 +47,24 @@ const UNREACHABLE = {
   detail: "The daemon does not answer. Check that gradientd runs on the box and that this machine can reach it.",
 };
 
+const stopped = (cause) => cause.name === "AbortError";
+
+/** Says of whatever kept an answer from coming what a person can do about it. */
+async function reached(ask) {
+  try {
+    return await ask();
+  } catch (cause) {
+    throw stopped(cause) ? cause : new Problem(UNREACHABLE);
+  }
+}
+
 async function request(method, address, { body, type, signal, quiet401 = false, idempotencyKey } = {}) {
   const headers = signedHeaders();
   if (body !== undefined) headers["Content-Type"] = type ?? "application/json";
   if (method === "POST") headers["Idempotency-Key"] = idempotencyKey ?? newIdempotencyKey();
-  let response;
-  try {
-    response = await fetch(address, {
-      method,
-      headers,
-      signal,
-      body: body === undefined || type ? body : JSON.stringify(body),
-    });
-  } catch (cause) {
-    if (cause.name === "AbortError") throw cause;
-    throw new Problem(UNREACHABLE);
-  }
+  const init = { method, headers, signal, body: body === undefined || type ? body : JSON.stringify(body) };
+  // What only reads may be asked twice.
+  const response = await (method === "GET" ? reached(() => again(() => fetch(address, init), stopped)) : reached(() => fetch(address, init)));
   if (!response.ok) throw problemOf(response.status, await response.text(), response.headers.get("x-request-id"), quiet401);
   if (response.status === 204) return null;
   return response.json();
@@ -90,13 +94,8 @@ function send(method, address, blob, { onProgress, signal } = {}) {
 
 /** A piece of a file as bytes, with the whole's size. `end` is the first byte that is not wanted. */
 async function range(address, start, end, signal) {
-  let response;
-  try {
-    response = await fetch(address, { headers: { ...signedHeaders(), Accept: "*/*", Range: `bytes=${start}-${end - 1}` }, signal });
-  } catch (cause) {
-    if (cause.name === "AbortError") throw cause;
-    throw new Problem(UNREACHABLE);
-  }
+  const headers = { ...signedHeaders(), Accept: "*/*", Range: `bytes=${start}-${end - 1}` };
+  const response = await reached(() => again(() => fetch(address, { headers, signal }), stopped));
   if (response.status === 416) return { content: new Uint8Array(), total: start };
   if (!response.ok) throw problemOf(response.status, await response.text(), response.headers.get("x-request-id"));
   const content = new Uint8Array(await response.arrayBuffer());

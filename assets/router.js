@@ -4,6 +4,9 @@
 // ({ path, params, query, hash }) before it is connected, and `routeChanged()` when only the
 // parameters of the same page change, so that a filter or a tab does not start the page anew.
 
+import { again } from "/again.js";
+import NotLoadedPage from "/pages/not-loaded.js";
+
 const routes = [];
 let outlet = null;
 let current = null; // { element, thing }
@@ -71,7 +74,10 @@ async function show() {
   const now = { path, params, query: new URLSearchParams(location.search), hash: location.hash };
   document.dispatchEvent(new CustomEvent("route-changed", { detail: now }));
 
-  const module = await load();
+  const module = await again(load, () => mine !== navigation).catch((cause) => {
+    console.warn(cause);
+    return { default: NotLoadedPage };
+  });
   if (mine !== navigation) return; // A later navigation overtook this one.
   const { tab: _, ...named } = params; // A tab is a part of the same thing.
   const thing = JSON.stringify(named);

@@ -123,3 +123,21 @@ test("a second attempt's log takes the place of the first's", async () => {
   assert.equal(await page.locator("log-view .line > a").first().textContent(), "1");
   await page.getByLabel("Attempt").waitFor();
 });
+
+test("a network that breaks off is asked again, and a page that cannot come says so", async () => {
+  await page.goto(`${mock.url}/jobs`);
+  const once = (address) => page.route(address, (route) => route.abort("connectionreset"), { times: 1 });
+  await once("**/pages/secrets.js");
+  await once("**/api/v1/secrets*");
+  await page.getByRole("link", { name: "Secrets", exact: true }).click();
+  await page.getByRole("heading", { name: "Secrets", exact: true }).waitFor();
+  await page.getByRole("table").first().waitFor();
+
+  await page.route("**/pages/keys.js", (route) => route.abort("connectionreset"));
+  await page.getByRole("link", { name: "Keys", exact: true }).click();
+  await page.getByText("This page could not be loaded").waitFor();
+  await picture(page, "light-not-loaded");
+  await page.unroute("**/pages/keys.js");
+  await page.getByRole("button", { name: "Try again" }).click();
+  await page.getByRole("heading", { name: "Keys", exact: true }).waitFor();
+});
