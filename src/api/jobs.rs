@@ -34,7 +34,7 @@ use crate::{
 pub fn routes() -> OpenApiRouter<Services> {
     OpenApiRouter::new()
         .routes(routes!(create, list))
-        .routes(routes!(get, delete))
+        .routes(routes!(get, change, delete))
         .routes(routes!(stop))
         .routes(routes!(clone))
 }
@@ -185,6 +185,35 @@ async fn get(
     let (now, spec) = services.job(&caller, &id).await?;
     let outputs = services.job_outputs(&caller, &id, &spec).await?;
     Ok(Json(JobDetail::of(now, &spec, outputs, &services.gpu_inventory(), services.settings.publish_address)))
+}
+
+/// What is to be another in a job.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct JobChange {
+    /// All tags that it is to have.
+    tags: Vec<String>,
+}
+
+/// Change a job
+///
+/// Its tags; what it was asked to run stays as it is.
+#[utoipa::path(
+    patch, path = "/jobs/{id}", tag = "jobs", params(("id" = String, Path, description = "Id of a job")),
+    request_body = JobChange,
+    responses(
+        (status = 200, description = "The job as it stands", body = JobView),
+        (status = 404, description = "There is none", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn change(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(id): Path<JobId>,
+    Json(change): Json<JobChange>,
+) -> Result<Json<JobView>, Problem> {
+    let now = services.set_job_tags(&caller, &id, change.tags).await?;
+    Ok(Json(JobView::of(now, &services.gpu_inventory(), services.settings.publish_address)))
 }
 
 /// Stop a job

@@ -8,21 +8,46 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Json, Page, PageQuery, Paged, Path, Problem};
 use crate::{
-    domain::{caller::Caller, id::ProjectId, project::Project, time::Timestamp},
-    service::Services,
+    domain::{
+        caller::Caller,
+        id::ProjectId,
+        project::{Project, Repository},
+        time::Timestamp,
+    },
+    service::{
+        Services,
+        projects::{NewProject, ProjectChange},
+    },
 };
 
 /// The routes of projects.
 pub fn routes() -> OpenApiRouter<Services> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, rename, delete))
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, change, delete))
 }
 
-/// A project to be made, or another name for one.
+/// A project to be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct ProjectName {
+pub struct NewProjectWire {
     /// 1 to 128 characters; no other project of the team has it.
     name: String,
+    /// 64 characters each, without a comma.
+    #[serde(default)]
+    tags: Vec<String>,
+    /// What its code's repository is called.
+    repository_name: Option<String>,
+    /// Where its code is kept; shown and never fetched.
+    repository_url: Option<String>,
+}
+
+/// What is to be another; what is left out stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ProjectChangeWire {
+    /// 1 to 128 characters; no other project of the team has it.
+    name: Option<String>,
+    /// All tags that it is to have.
+    tags: Option<Vec<String>>,
 }
 
 /// A project with how much is in it.
@@ -32,6 +57,9 @@ pub struct ProjectView {
     #[schema(value_type = String, example = "p3v54dfgz")]
     id: ProjectId,
     name: String,
+    tags: Vec<String>,
+    repository_name: Option<String>,
+    repository_url: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     jobs: ProjectJobs,
@@ -51,6 +79,9 @@ impl From<Project> for ProjectView {
         Self {
             id: project.id,
             name: project.name,
+            tags: project.tags,
+            repository_name: project.repository.name,
+            repository_url: project.repository.url,
             created_at: project.created_at,
             jobs: ProjectJobs { total: project.jobs, active: project.active_jobs },
         }
@@ -72,15 +103,17 @@ async fn list(
 
 /// Makes a project.
 #[utoipa::path(
-    post, path = "/projects", tag = "projects", request_body = ProjectName,
+    post, path = "/projects", tag = "projects", request_body = NewProjectWire,
     responses((status = 201, body = ProjectView)),
 )]
 async fn create(
     State(services): State<Services>,
     caller: Caller,
-    Json(new): Json<ProjectName>,
+    Json(new): Json<NewProjectWire>,
 ) -> Result<(StatusCode, Json<ProjectView>), Problem> {
-    Ok((StatusCode::CREATED, Json(services.create_project(&caller, new.name).await?.into())))
+    let repository = Repository { name: new.repository_name, url: new.repository_url };
+    let new = NewProject { name: new.name, tags: new.tags, repository };
+    Ok((StatusCode::CREATED, Json(services.create_project(&caller, new).await?.into())))
 }
 
 /// Returns a project.
@@ -96,18 +129,19 @@ async fn get(
     Ok(Json(services.project(&caller, &id).await?.into()))
 }
 
-/// Gives a project another name.
+/// Gives a project another name or other tags.
 #[utoipa::path(
     patch, path = "/projects/{id}", tag = "projects", params(("id" = String, Path, description = "The project's id")),
-    request_body = ProjectName, responses((status = 200, body = ProjectView)),
+    request_body = ProjectChangeWire, responses((status = 200, body = ProjectView)),
 )]
-async fn rename(
+async fn change(
     State(services): State<Services>,
     caller: Caller,
     Path(id): Path<ProjectId>,
-    Json(new): Json<ProjectName>,
+    Json(change): Json<ProjectChangeWire>,
 ) -> Result<Json<ProjectView>, Problem> {
-    Ok(Json(services.rename_project(&caller, &id, new.name).await?.into()))
+    let change = ProjectChange { name: change.name, tags: change.tags };
+    Ok(Json(services.change_project(&caller, &id, change).await?.into()))
 }
 
 /// Deletes a project with its secrets and its jobs, all of which must be over.

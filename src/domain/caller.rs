@@ -106,6 +106,8 @@ actions! {
     ViewJobs: Read, "look at jobs";
     /// Also cloning one, and the uploads that workspaces are made of.
     SubmitJob: Write, "submit jobs";
+    /// What people write on jobs: what ran stays as it ran.
+    ChangeJob: Write, "change jobs";
     StopJob: Write, "stop jobs";
     DeleteJob: Write, "delete jobs";
     /// Datasets with their versions, files and lineage.

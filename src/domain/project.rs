@@ -8,8 +8,17 @@ pub struct Project {
     pub seq: i64,
     pub id: ProjectId,
     pub name: String,
+    pub tags: Vec<String>,
+    pub repository: Repository,
     pub created_at: Timestamp,
     pub jobs: u64,
     /// Jobs that are not over.
     pub active_jobs: u64,
+}
+
+/// Where the code of a project is kept, in whatever words its owner uses.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Repository {
+    pub name: Option<String>,
+    pub url: Option<String>,
 }

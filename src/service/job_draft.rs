@@ -631,9 +631,10 @@ fn check_retries(retries: Retries) -> Result<Retries, Invalid> {
     Ok(retries)
 }
 
-fn check_tags(tags: Vec<String>) -> Result<Vec<String>, Invalid> {
+/// Checks what people write on a thing.
+pub(super) fn check_tags(tags: Vec<String>) -> Result<Vec<String>, Invalid> {
     if tags.len() > MAX_TAGS {
-        return Err(Invalid::new("tags", "too_many", format!("a job has {MAX_TAGS} tags at most")));
+        return Err(Invalid::new("tags", "too_many", format!("{MAX_TAGS} tags at most")));
     }
     let mut checked = Vec::with_capacity(tags.len());
     for tag in tags {

@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
 use super::{
     Invalid, ServiceError, Services, blocking,
-    job_draft::{CheckedJob, JobDraft},
+    job_draft::{CheckedJob, JobDraft, check_tags},
     job_mounts,
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
         job::{Job, JobFilter},
         workload::{Needs, Phase, Spec, State, Workspace},
     },
-    store::{Tx, idempotency, jobs, projects, secrets, uploads, workloads},
+    store::{Tx, events, idempotency, jobs, projects, secrets, uploads, workloads},
 };
 
 /// Where sealed passwords of jobs belong; the same for all, so that a clone can keep them.
@@ -202,6 +202,24 @@ impl Services {
                     workloads::ask_to_stop(tx, job.workload.seq, services.clock.now())?;
                 }
                 Ok::<_, ServiceError>(job)
+            })
+            .await?;
+        Ok(self.now(job))
+    }
+
+    /// Gives a job other tags, all at once.
+    pub async fn set_job_tags(&self, caller: &Caller, id: &JobId, tags: Vec<String>) -> Result<JobNow, ServiceError> {
+        caller.may(Action::ChangeJob)?;
+        let tags = check_tags(tags)?;
+        let (services, caller, id) = (self.clone(), caller.clone(), id.clone());
+        let job = self
+            .store
+            .write(move |tx| {
+                let (job, _) = find(tx, &caller, &id)?;
+                jobs::set_tags(tx, &job.workload, &tags)?;
+                let now = services.clock.now();
+                events::append(tx, &caller.team, "job", id.as_str(), "changed", serde_json::json!({}), now)?;
+                Ok::<_, ServiceError>(Job { tags, ..job })
             })
             .await?;
         Ok(self.now(job))

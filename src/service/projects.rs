@@ -1,11 +1,14 @@
-//! Projects: make, look, rename, delete.
+//! Projects: make, look, change, delete.
 
-use super::{ServiceError, Services, blocking, job_draft::check_text};
+use super::{
+    Invalid, ServiceError, Services, blocking,
+    job_draft::{check_tags, check_text},
+};
 use crate::{
     domain::{
         caller::{Action, Caller},
         id::ProjectId,
-        project::Project,
+        project::{Project, Repository},
     },
     store::{StoreError, Tx, events, jobs, projects, workloads},
 };
@@ -13,16 +16,35 @@ use crate::{
 /// Jobs that are removed in one transaction while their project is deleted.
 const BATCH: u32 = 200;
 
+/// A project to be made.
+#[derive(Debug, Clone, Default)]
+pub struct NewProject {
+    pub name: String,
+    pub tags: Vec<String>,
+    pub repository: Repository,
+}
+
+/// What is to be another in a project; the rest stays.
+#[derive(Debug, Clone, Default)]
+pub struct ProjectChange {
+    pub name: Option<String>,
+    pub tags: Option<Vec<String>>,
+}
+
 impl Services {
     /// Makes a project.
-    pub async fn create_project(&self, caller: &Caller, name: String) -> Result<Project, ServiceError> {
+    pub async fn create_project(&self, caller: &Caller, new: NewProject) -> Result<Project, ServiceError> {
         caller.may(Action::CreateProject)?;
-        let name = check_text("name", name, 128)?;
+        let name = check_text("name", new.name, 128)?;
+        let tags = check_tags(new.tags)?;
+        let repository = check_repository(new.repository)?;
         let (services, caller) = (self.clone(), caller.clone());
         self.store
             .write(move |tx| {
                 let id = ProjectId::mint(&*services.ids);
                 services.add_project(tx, &caller, &id, &name)?;
+                projects::set_tags(tx, &id, &tags)?;
+                projects::set_repository(tx, &id, &repository)?;
                 find(tx, &caller, &id)
             })
             .await
@@ -62,16 +84,27 @@ impl Services {
         self.store.read(move |connection| Ok(projects::list(connection, &team, before, limit)?)).await
     }
 
-    /// Gives a project another name.
-    pub async fn rename_project(&self, caller: &Caller, id: &ProjectId, name: String) -> Result<Project, ServiceError> {
+    /// Gives a project what `change` says of it.
+    pub async fn change_project(
+        &self,
+        caller: &Caller,
+        id: &ProjectId,
+        change: ProjectChange,
+    ) -> Result<Project, ServiceError> {
         caller.may(Action::ChangeProject)?;
-        let name = check_text("name", name, 128)?;
+        let name = change.name.map(|name| check_text("name", name, 128)).transpose()?;
+        let tags = change.tags.map(check_tags).transpose()?;
         let (services, caller, id) = (self.clone(), caller.clone(), id.clone());
         self.store
             .write(move |tx| {
                 find(tx, &caller, &id)?;
-                if !projects::rename(tx, &id, &name)? {
-                    return Err(taken(&name));
+                if let Some(name) = &name
+                    && !projects::rename(tx, &id, name)?
+                {
+                    return Err(taken(name));
+                }
+                if let Some(tags) = &tags {
+                    projects::set_tags(tx, &id, tags)?;
                 }
                 let now = services.clock.now();
                 events::append(tx, &caller.team, "project", id.as_str(), "changed", serde_json::json!({}), now)?;
@@ -153,6 +186,17 @@ fn find(connection: &rusqlite::Connection, caller: &Caller, id: &ProjectId) -> R
     projects::get(connection, &caller.team, id)
         .map_err(|error: StoreError| ServiceError::from(error))?
         .ok_or_else(|| ServiceError::not_found("project", id))
+}
+
+/// An address is kept and shown, never fetched.
+fn check_repository(repository: Repository) -> Result<Repository, Invalid> {
+    let check = |field, text: Option<String>, most| {
+        text.filter(|text| !text.trim().is_empty()).map(|text| check_text(field, text, most)).transpose()
+    };
+    Ok(Repository {
+        name: check("repositoryName", repository.name, 128)?,
+        url: check("repositoryUrl", repository.url, 2048)?,
+    })
 }
 
 fn taken(name: &str) -> ServiceError {

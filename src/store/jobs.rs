@@ -10,6 +10,8 @@ use crate::domain::{
     workload::{Spec, Workload},
 };
 
+const TAG: &str = "INSERT OR IGNORE INTO tags (team_id, tag, seq) VALUES (?1, ?2, ?3)";
+
 /// Adds a workload that is a job, and returns its number.
 pub fn insert(
     tx: &Tx<'_>,
@@ -24,7 +26,7 @@ pub fn insert(
         clone_of,
         Json(tags)
     ])?;
-    let mut insert = tx.prepare_cached("INSERT OR IGNORE INTO tags (team_id, tag, seq) VALUES (?1, ?2, ?3)")?;
+    let mut insert = tx.prepare_cached(TAG)?;
     for tag in tags {
         insert.execute(params![new.team, tag, seq])?;
     }
@@ -55,6 +57,17 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(Job, Spec)> {
         user_name: row.get(W + 4)?,
     };
     Ok((job, spec))
+}
+
+/// Gives a job other tags.
+pub fn set_tags(tx: &Tx<'_>, workload: &Workload, tags: &[String]) -> Result<(), StoreError> {
+    tx.execute("UPDATE jobs SET tags = ?2 WHERE seq = ?1", params![workload.seq, Json(tags)])?;
+    tx.execute("DELETE FROM tags WHERE seq = ?1", [workload.seq])?;
+    let mut insert = tx.prepare_cached(TAG)?;
+    for tag in tags {
+        insert.execute(params![workload.team, tag, workload.seq])?;
+    }
+    Ok(())
 }
 
 /// Finds a team's job with what it is to run.

@@ -7,7 +7,11 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::StoreError;
 
-const STEPS: &[&str] = &[include_str!("migrations/0001_foundation.sql"), include_str!("migrations/0002_datasets.sql")];
+const STEPS: &[&str] = &[
+    include_str!("migrations/0001_foundation.sql"),
+    include_str!("migrations/0002_datasets.sql"),
+    include_str!("migrations/0003_tags.sql"),
+];
 
 /// The version that a database has after all steps.
 pub const SCHEMA_VERSION: i64 = STEPS.len() as i64;

@@ -2,15 +2,15 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, row::Json};
 use crate::domain::{
     id::{ProjectId, TeamId},
-    project::Project,
+    project::{Project, Repository},
     time::Timestamp,
 };
 
 // Counting walks an index, so a list of projects costs what is in them.
-const COLUMNS: &str = "p.seq, p.id, p.name, p.created_at,
+const COLUMNS: &str = "p.seq, p.id, p.name, p.tags, p.repository_name, p.repository_url, p.created_at,
     (SELECT count(*) FROM workloads w WHERE w.project_id = p.id AND w.kind = 'job'),
     (SELECT count(*) FROM workloads w WHERE w.teardown_finished_at IS NULL AND w.project_id = p.id AND w.kind = 'job')
     FROM projects p";
@@ -20,9 +20,11 @@ fn project(row: &Row<'_>) -> rusqlite::Result<Project> {
         seq: row.get(0)?,
         id: row.get(1)?,
         name: row.get(2)?,
-        created_at: row.get(3)?,
-        jobs: row.get(4)?,
-        active_jobs: row.get(5)?,
+        tags: row.get::<_, Json<Vec<String>>>(3)?.0,
+        repository: Repository { name: row.get(4)?, url: row.get(5)? },
+        created_at: row.get(6)?,
+        jobs: row.get(7)?,
+        active_jobs: row.get(8)?,
     })
 }
 
@@ -76,6 +78,21 @@ pub fn rename(tx: &Tx<'_>, id: &ProjectId, name: &str) -> Result<bool, StoreErro
         Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Gives a project other tags.
+pub fn set_tags(tx: &Tx<'_>, id: &ProjectId, tags: &[String]) -> Result<(), StoreError> {
+    tx.execute("UPDATE projects SET tags = ?2 WHERE id = ?1", params![id, Json(tags)])?;
+    Ok(())
+}
+
+/// Says where a project's code is kept.
+pub fn set_repository(tx: &Tx<'_>, id: &ProjectId, repository: &Repository) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE projects SET repository_name = ?2, repository_url = ?3 WHERE id = ?1",
+        params![id, repository.name, repository.url],
+    )?;
+    Ok(())
 }
 
 /// Removes a project with its secrets. Its workloads must be gone.
