@@ -24,7 +24,7 @@ use crate::{
         GpuInventory,
         nvml::{NvmlGpus, NvmlSettings},
     },
-    host,
+    gradient, host,
     reconcile::{self, Works, gpus::Types},
     service::{self, Services},
     storage::{
@@ -207,7 +207,8 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
         body_bytes: config.limits.body.0,
         ids: Arc::clone(&rooms.ids),
     };
-    let routes = router::api(rooms.services.clone(), shell, ui::router(), stop.clone());
+    let pages = gradient::router(rooms.services.clone()).merge(ui::router());
+    let routes = router::api(rooms.services.clone(), shell, pages, stop.clone());
     tracing::info!("listening on http://{}", config.server.listen);
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!(%error, "systemd could not be told that the daemon is ready");

@@ -15,6 +15,7 @@ pub mod auth;
 pub mod service;
 pub mod reconcile;
 pub mod api;
+pub mod gradient;
 pub mod ui;
 pub mod config;
 pub mod telemetry;

@@ -26,6 +26,9 @@ const RENEWAL: Duration = Duration::from_millis(500);
 /// tells ports apart; a cookie it sends to every port of the host, jobs' too.
 pub const PROOF: &str = "x-gradientd-session";
 
+/// The header in which the original `gradient` client sends a key.
+const API_KEY: &str = "x-api-key";
+
 /// Knows whom keys and sessions belong to.
 #[async_trait]
 pub trait KeyBook: Send + Sync {
@@ -96,6 +99,10 @@ async fn admit(book: &dyn KeyBook, shown: Result<Credential, Problem>) -> Result
 }
 
 fn credential(method: &Method, headers: &HeaderMap) -> Result<Credential, Problem> {
+    if let Some(value) = headers.get(API_KEY) {
+        let key = value.to_str().unwrap_or_default();
+        return key.trim().parse().map(|key: ApiKey| Credential::Key(key.hash())).map_err(Problem::unauthorized);
+    }
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         return bearer(value.as_bytes()).map(|key| Credential::Key(key.hash()));
     }

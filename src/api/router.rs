@@ -81,7 +81,7 @@ pub fn api(services: Services, shell: Shell, pages: Router, shutdown: Cancellati
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub mod tests {
     use std::{
         sync::atomic::{AtomicU32, Ordering},
         time::Duration,
@@ -169,6 +169,11 @@ pub(super) mod tests {
 
         /// One whose teams may keep so many bytes each.
         pub async fn with_quota(team_quota_bytes: u64) -> Self {
+            Self::with_pages(team_quota_bytes, |_| Router::new().fallback(|| async { "a page" })).await
+        }
+
+        /// One with something else where the pages would be.
+        pub async fn with_pages(team_quota_bytes: u64, pages: impl FnOnce(Services) -> Router) -> Self {
             let dir = tempfile::tempdir().unwrap();
             let data = DataDir::create(dir.path()).unwrap();
             let store = Store::open(&data.database(), &data.backups()).unwrap();
@@ -213,7 +218,7 @@ pub(super) mod tests {
             let first = services.first_start(|_| Ok(())).await.unwrap().unwrap();
             let guard = Guard::new("127.0.0.1:7070".parse().unwrap(), &[]);
             let shell = Shell { guard, body_bytes: 1 << 20, ids };
-            let pages = Router::new().fallback(|| async { "a page" });
+            let pages = pages(services.clone());
             let router = api(services.clone(), shell, pages, CancellationToken::new());
             Self {
                 _dir: dir,

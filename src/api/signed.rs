@@ -129,7 +129,7 @@ async fn sign(
 }
 
 /// Returns what this box is called by whoever asks. The guard has looked at it.
-fn origin(headers: &HeaderMap) -> String {
+pub fn origin(headers: &HeaderMap) -> String {
     let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
     let scheme =
         if text(http::HeaderName::from_static("x-forwarded-proto")) == Some("https") { "https" } else { "http" };

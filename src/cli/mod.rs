@@ -19,6 +19,7 @@ pub mod data_dir;
 pub mod doctor;
 pub mod fsck;
 pub mod gc;
+pub mod gradient_env;
 pub mod key;
 mod local;
 pub mod openapi;
@@ -60,6 +61,8 @@ enum Command {
     Gc(gc::GcArgs),
     /// Read stored files again and name what is damaged, while the daemon works or not
     Fsck(fsck::FsckArgs),
+    /// Print the exports that point the original gradient command line to this box
+    GradientEnv(gradient_env::GradientEnvArgs),
     /// Print the description of the API as OpenAPI
     Openapi,
 }
@@ -77,6 +80,7 @@ impl Command {
             Self::Restore(args) => args.run(),
             Self::Gc(args) => args.run(),
             Self::Fsck(args) => args.run(),
+            Self::GradientEnv(args) => args.run(),
             Self::Openapi => openapi::run(),
         }
     }

@@ -32,13 +32,18 @@ impl SignInArgs {
 /// Returns the link that signs a browser in once. The token is in the fragment, which browsers send
 /// to nobody.
 pub fn link(listen: SocketAddr, token: &SignInToken) -> String {
-    // No browser can open “all addresses”.
+    format!("{}/sign-in#{}", origin(listen), token.reveal())
+}
+
+/// Returns how this machine itself reaches the daemon.
+pub(super) fn origin(listen: SocketAddr) -> String {
+    // Nobody can open “all addresses”.
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    format!("http://{}/sign-in#{}", SocketAddr::new(ip, listen.port()), token.reveal())
+    format!("http://{}", SocketAddr::new(ip, listen.port()))
 }
 
 #[cfg(test)]

@@ -1,0 +1,30 @@
+//! `clusters list`: this box is the only one.
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+
+use super::filter::Filter;
+use crate::{api::Problem, domain::caller::Caller, service::Services};
+
+/// The id of the one cluster, which clients may name wherever they name one.
+pub const BOX: &str = "box";
+
+/// This box as a cluster.
+#[derive(Debug, Serialize)]
+pub struct ClusterView {
+    id: &'static str,
+    name: String,
+    r#type: &'static str,
+}
+
+/// Lists this box.
+pub async fn list(
+    State(services): State<Services>,
+    caller: Caller,
+    filter: Filter,
+) -> Result<Json<Vec<ClusterView>>, Problem> {
+    // The scope is the services' to check.
+    services.box_now(&caller).await?;
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Ok(Json(filter.cut(vec![ClusterView { id: BOX, name, r#type: "gradientd" }])))
+}

@@ -1,0 +1,33 @@
+//! What the client can ask for and this box does not do: said with what to use instead.
+
+use axum::extract::Request;
+use http::StatusCode;
+
+use super::ROOT;
+use crate::api::Problem;
+
+/// What the paths of the client's commands begin with, with what to say of them.
+const LATER: &[(&str, &str)] = &[
+    ("/notebooks/", "notebooks are not on this box yet: run the work as a job"),
+    ("/workflows", "workflows are not on this box yet: run the steps as jobs"),
+    ("/mlModels/", "models are not on this box yet: keep their files in a dataset"),
+    ("/deployments/", "deployments are not on this box yet: run a job that publishes a port"),
+    ("/graphql", "deployments are not on this box yet: run a job that publishes a port"),
+    ("/experiments/", "experiments are not on this box yet: run a job"),
+    ("/tensorboards/", "TensorBoards are not on this box yet: a job's charts are on its page"),
+    ("/jobs/", "this is not on this box yet: the web UI and the API have jobs with all of theirs"),
+    ("/datasets", "this is not on this box yet: the web UI and the API have datasets with all of theirs"),
+    ("/storageProviders", "this is not on this box yet: the web UI and the API have storage providers"),
+    ("/clusters/secrets", "secrets of the whole box are not there yet: set them for the team or for a project"),
+    ("/machines/", "this box is the only machine: run a job, and choose its machine type"),
+];
+
+/// Answers what no route of the room answers.
+pub async fn not_here(request: Request) -> Problem {
+    let path = request.uri().path();
+    let path = path.strip_prefix(ROOT).unwrap_or(path);
+    match LATER.iter().find(|(beginning, _)| path.starts_with(beginning)) {
+        Some((_, words)) => Problem::new(StatusCode::NOT_IMPLEMENTED, "not_here_yet", words),
+        None => Problem::not_found(format!("there is nothing at {path}")),
+    }
+}

@@ -1,0 +1,28 @@
+//! The wire of the original `gradient` command line and SDK, versions 1.11 and 2.0. Translates to the
+//! services that the API uses; decides nothing and keeps nothing.
+//!
+//! Everything is beneath [`ROOT`], which is what the client's environment variables name, so that no
+//! path of the cloud's meets one of our own. [`router`] lists the routes, [`error`] says refusals in the
+//! words that the client prints, [`filter`] reads its several ways to page. The resources have one file
+//! each, named as in [`crate::api`].
+//!
+//! Not here: what the client asks of itself (`apiKey`, `login`, `version`), and looking at what it says
+//! it is: unknown fields are ignored, missing ones defaulted as the cloud did.
+
+mod clusters;
+mod entity_tags;
+pub mod environment;
+mod error;
+mod filter;
+mod later;
+mod machine_types;
+mod projects;
+mod router;
+mod secrets;
+mod teams;
+mod web;
+
+pub use router::router;
+
+/// Where all of it begins.
+pub const ROOT: &str = "/gradient";

@@ -1,0 +1,114 @@
+//! Every route of the original client.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    middleware::from_fn,
+    routing::{get, post, put},
+};
+
+use super::{ROOT, clusters, entity_tags, environment, error, later, machine_types, projects, secrets, teams, web};
+use crate::{
+    api::{KeyBook, caller},
+    service::Services,
+};
+
+/// The routes that need a key. A new command is added here.
+fn closed_routes() -> Router<Services> {
+    Router::new()
+        .route("/environment", get(environment::get))
+        .route("/teams/namespace", get(teams::namespace))
+        .route("/projects/", get(projects::list).post(projects::create))
+        .route("/projects/{id}/deleteProject", post(projects::delete))
+        .route("/entityTags/getTags", get(entity_tags::get))
+        .route("/entityTags/updateTags", put(entity_tags::update))
+        .route("/teams/secrets", get(secrets::list_of_team))
+        .route("/teams/secrets/{*name}", put(secrets::set_of_team).delete(secrets::delete_of_team))
+        .route("/projects/secrets", get(secrets::list_of_project))
+        .route("/projects/secrets/{*name}", put(secrets::set_of_project).delete(secrets::delete_of_project))
+        .route("/clusters/getClusters", get(clusters::list))
+        .route("/vmTypes/getVmTypesByClusters", get(machine_types::list))
+        .route("/machines/getAvailability/", get(machine_types::availability))
+}
+
+/// Puts the room together.
+pub fn router(services: Services) -> Router {
+    let book: Arc<dyn KeyBook> = Arc::new(services.clone());
+    let closed = closed_routes().fallback(later::not_here);
+    let routes = caller::closed(closed, book).layer(from_fn(error::reworded)).with_state(services);
+    Router::new().route(&format!("{ROOT}/web/{{namespace}}/{{*rest}}"), get(web::lead)).nest(ROOT, routes)
+}
+
+#[cfg(test)]
+pub mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::router::tests::{Answer, Api};
+
+    /// The room as the client sees it.
+    pub struct Cloud(pub Api);
+
+    impl Cloud {
+        pub async fn new() -> Self {
+            Self(Api::with_pages(0, router).await)
+        }
+
+        /// Asks as the client does, with the first key.
+        pub async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+            self.ask_as(&self.0.key, method, path, body).await
+        }
+
+        pub async fn ask_as(&self, key: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
+            self.0.send(method, &format!("{ROOT}{path}"), &[("x-api-key", key)], body).await
+        }
+
+        /// Asks for what has to go well.
+        pub async fn get(&self, path: &str) -> Value {
+            let answer = self.ask("GET", path, None).await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+            answer.body
+        }
+    }
+
+    /// What the client would print of a refusal.
+    pub fn printed(answer: &Answer) -> (u16, &str) {
+        (answer.status.as_u16(), answer.body["error"]["message"].as_str().unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn without_a_good_key_nothing_is_told() {
+        let cloud = Cloud::new().await;
+        for key in ["", "gdk_wrong", "a\u{e9}"] {
+            let answer = cloud.ask_as(key, "GET", "/projects/", None).await;
+            let (status, words) = printed(&answer);
+            assert!(status == 401 && !words.is_empty(), "{key}: {}", answer.text);
+        }
+        let bearer = format!("Bearer {}", cloud.0.key);
+        let answer = cloud.0.send("GET", "/gradient/projects/", &[("authorization", &bearer)], None).await;
+        assert_eq!(answer.status, 200);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_here_yet_says_what_to_use_instead() {
+        let cloud = Cloud::new().await;
+        for path in ["/notebooks/v2/createNotebook", "/workflows", "/graphql", "/tensorboards/v1/"] {
+            let answer = cloud.ask("POST", path, Some(json!({}))).await;
+            let (status, words) = printed(&answer);
+            assert!(status == 501 && words.contains("not on this box yet"), "{path}: {}", answer.text);
+        }
+        assert_eq!(printed(&cloud.ask("GET", "/nonsense", None).await).0, 404);
+        assert_eq!(printed(&cloud.ask("PATCH", "/projects/", None).await).0, 405);
+    }
+
+    #[tokio::test]
+    async fn links_and_addresses_lead_here() {
+        let cloud = Cloud::new().await;
+        assert_eq!(cloud.get("/teams/namespace").await, json!("team"));
+        let link = cloud.0.send("GET", "/gradient/web/team/projects/p1", &[], None).await;
+        assert_eq!((link.status.as_u16(), &link.headers["location"]), (303, &"/projects/p1".parse().unwrap()));
+        let variables = cloud.get("/environment").await;
+        assert_eq!(variables[0], json!({ "name": "PAPERSPACE_CONFIG_HOST", "value": "http://localhost/gradient" }));
+    }
+}
