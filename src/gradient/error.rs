@@ -21,10 +21,18 @@ struct Document {
     field: Option<String>,
 }
 
-/// The one shape of a refusal.
+/// A refusal, in the shape that each kind of command reads.
 #[derive(Serialize)]
-struct Refusal {
-    error: Reason,
+#[serde(rename_all = "camelCase")]
+enum Refusal {
+    Error(Reason),
+    /// Of GraphQL.
+    Errors([Words; 1]),
+}
+
+#[derive(Serialize)]
+struct Words {
+    message: String,
 }
 
 #[derive(Serialize)]
@@ -39,6 +47,7 @@ struct Reason {
 
 /// Turns problem documents into what the client prints. Laid around every route of the room.
 pub async fn reworded(request: Request, next: Next) -> Response {
+    let is_graphql = request.uri().path().ends_with("/graphql");
     let response = next.run(request).await;
     if !(response.status().is_client_error() || response.status().is_server_error()) {
         return response;
@@ -52,7 +61,10 @@ pub async fn reworded(request: Request, next: Next) -> Response {
         Some(field) if !document.detail.contains(&field) => format!("{field}: {}", document.detail),
         _ => document.detail,
     };
-    let refusal = Refusal { error: Reason { name: document.code, status: parts.status.as_u16(), message } };
+    let refusal = match is_graphql {
+        true => Refusal::Errors([Words { message }]),
+        false => Refusal::Error(Reason { name: document.code, status: parts.status.as_u16(), message }),
+    };
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.remove(header::CONTENT_TYPE);
     let mut response = axum::Json(refusal).into_response();

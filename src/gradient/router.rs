@@ -93,11 +93,13 @@ pub mod tests {
     #[tokio::test]
     async fn what_is_not_here_yet_says_what_to_use_instead() {
         let cloud = Cloud::new().await;
-        for path in ["/notebooks/v2/createNotebook", "/workflows", "/graphql", "/tensorboards/v1/"] {
+        for path in ["/notebooks/v2/createNotebook", "/workflows", "/tensorboards/v1/"] {
             let answer = cloud.ask("POST", path, Some(json!({}))).await;
             let (status, words) = printed(&answer);
             assert!(status == 501 && words.contains("not on this box yet"), "{path}: {}", answer.text);
         }
+        let answer = cloud.ask("POST", "/graphql", Some(json!({}))).await;
+        assert!(answer.body["errors"][0]["message"].as_str().unwrap().contains("deployments"), "{}", answer.text);
         assert_eq!(printed(&cloud.ask("GET", "/nonsense", None).await).0, 404);
         assert_eq!(printed(&cloud.ask("PATCH", "/projects/", None).await).0, 405);
     }

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and says aloud what it skips"
 )]
 
+mod client;
 mod daemon;
 mod data;
 mod s3;
@@ -22,6 +23,7 @@ mod datasets_in_runs;
 mod datasets_on_s3;
 mod full_disk;
 mod gpus_and_queue;
+mod gradient_projects;
 mod hostile_data;
 mod hostile_input;
 mod imports;

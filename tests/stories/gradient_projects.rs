@@ -1,0 +1,100 @@
+//! Somebody whose habit is the `gradient` command points it to this box.
+
+use serde_json::json;
+
+use crate::{
+    client::{Client, VERSIONS, id_after},
+    daemon::Daemon,
+};
+
+#[test]
+fn projects_are_made_tagged_listed_and_deleted_by_both_clients() {
+    let daemon = Daemon::start();
+    for version in VERSIONS {
+        let client = Client::of(&daemon, version);
+        let name = format!("digits {version}");
+        let made =
+            client.says(&["projects", "create", "--name", &name, "--tag", "a", "--repositoryUrl", "git@x:d.git"]);
+        let id = id_after(&made, "Project created with ID");
+        assert!(made.contains(&format!("/gradient/web/team/projects/{id}")), "{made}");
+        let project = daemon.get(&format!("/projects/{id}")).body;
+        assert_eq!((&project["name"], &project["tags"]), (&json!(name), &json!(["a"])));
+        client.says(&["projects", "tags", "add", "--id", &id, "--tag", "b"]);
+        client.says(&["projects", "tags", "remove", "--id", &id, "--tag", "a"]);
+        assert_eq!(daemon.get(&format!("/projects/{id}")).body["tags"], json!(["b"]));
+
+        let listed = client.says(&["projects", "list", "--tag", "b"]);
+        assert!(listed.contains(&id) && listed.contains(&name), "{listed}");
+        let details = client.says(&["projects", "details", "--id", &id]);
+        assert!(details.contains(&name) && details.contains("git@x:d.git"), "{details}");
+        client.says(&["projects", "delete", "--id", &id]);
+        assert_eq!(daemon.get(&format!("/projects/{id}")).status, 404);
+        assert!(client.is_refused(&["projects", "details", "--id", &id]).contains("Project not found"));
+    }
+}
+
+#[test]
+fn secrets_are_set_listed_and_deleted_and_never_shown() {
+    let daemon = Daemon::start();
+    let project = daemon.post("/projects", &json!({"name": "p"})).body["id"].as_str().unwrap().to_owned();
+    for version in VERSIONS {
+        let client = Client::of(&daemon, version);
+        for entity in [vec!["team"], vec!["project", "--id", &project]] {
+            let with = |verb, rest: &[&'static str]| {
+                let mut args = vec!["secrets", verb];
+                args.extend(&entity);
+                args.extend(rest);
+                client.says(&args)
+            };
+            with("set", &["--name", "TOKEN", "--value", "s3cr3t-value"]);
+            let listed = with("list", &[]);
+            assert!(listed.contains("TOKEN") && !listed.contains("s3cr3t-value"), "{listed}");
+            with("delete", &["--name", "TOKEN"]);
+            assert!(!with("list", &[]).contains("TOKEN"));
+        }
+    }
+    assert!(!daemon.log().contains("s3cr3t-value"));
+}
+
+#[test]
+fn the_box_is_the_only_cluster_and_shows_its_machine_types() {
+    let daemon = Daemon::start();
+    let types = daemon.get("/machine-types").body;
+    for version in VERSIONS {
+        let client = Client::of(&daemon, version);
+        assert!(client.says(&["clusters", "list"]).contains("box"));
+        let listed = client.says(&["clusters", "machineTypes", "list"]);
+        for kind in types["items"].as_array().unwrap() {
+            assert!(listed.contains(kind["name"].as_str().unwrap()), "{listed}");
+        }
+        let asked = ["machines", "availability", "--machineType", "cpu-small", "--region", "CA1"];
+        assert!(client.says(&asked).contains("Machine available: True"));
+        let asked = ["machines", "availability", "--machineType", "cpu-tiny", "--region", "CA1"];
+        assert!(client.is_refused(&asked).contains("cpu-tiny"));
+    }
+}
+
+#[test]
+fn each_mistake_reads_clearly_at_the_terminal() {
+    let daemon = Daemon::start();
+    for version in VERSIONS {
+        let stranger = Client::with_key(&daemon, version, "gdk_wrong");
+        assert!(stranger.is_refused(&["projects", "list"]).contains("key"));
+        let client = Client::of(&daemon, version);
+        assert!(client.is_refused(&["projects", "delete", "--id", "p00000000"]).contains("there is no project"));
+        assert!(client.is_refused(&["projects", "create", "--name", " "]).contains("name"));
+        let words = client.is_refused(&["secrets", "set", "team", "--name", "a b", "--value", "x"]);
+        assert!(words.contains("a secret's name begins with a letter"), "{words}");
+        for later in [vec!["notebooks", "list"], vec!["workflows", "list", "--projectId", "p"], vec!["models", "list"]]
+        {
+            assert!(client.is_refused(&later).contains("not on this box yet"), "{later:?}");
+        }
+        let words = client.is_refused(&["deployments", "list"]);
+        assert!(words.contains("not on this box yet"), "{words}");
+    }
+    let read =
+        daemon.post("/keys", &json!({"name": "looker", "scope": "read"})).body["key"].as_str().unwrap().to_owned();
+    let looker = Client::with_key(&daemon, VERSIONS[1], &read);
+    assert!(looker.says(&["projects", "list"]).contains("No data found"));
+    assert!(looker.is_refused(&["projects", "create", "--name", "p"]).contains("this key may not create projects"));
+}
