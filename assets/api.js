@@ -159,6 +159,8 @@ export const api = {
 
   jobs: (query, options) => get("/jobs", query, options),
   job: (id) => get(`/jobs/${id}`),
+  /** The variables that point the original command line here; not a part of the API itself. */
+  gradientEnvironment: () => request("GET", "/gradient/environment"),
   createJob: (spec, idempotencyKey) => post("/jobs", spec, { idempotencyKey }),
   stopJob: (id) => post(`/jobs/${id}/stop`),
   deleteJob: (id) => remove(`/jobs/${id}`),

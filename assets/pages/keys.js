@@ -1,4 +1,5 @@
-// Access keys: made with a scope and an end, shown once, revoked at once.
+// Access keys: made with a scope and an end, shown once, revoked at once. And what else the
+// original gradient command line needs to find this box.
 import { html, nothing, repeat } from "/html.js";
 import { api } from "/api.js";
 import { userName } from "/format.js";
@@ -7,6 +8,7 @@ import { Page } from "/components/page.js";
 import { Resource } from "/components/resource.js";
 import { empty, failed } from "/components/states.js";
 import { toast } from "/components/toast-list.js";
+import "/components/code-block.js";
 import "/components/copy-button.js";
 import "/components/time-ago.js";
 
@@ -21,7 +23,9 @@ export default class KeysPage extends Page {
   start() {
     this.heading = "Keys";
     this.keys = new Resource(this, () => api.keys({ limit: 500 }));
+    this.variables = new Resource(this, () => api.gradientEnvironment());
     this.keys.load();
+    this.variables.load();
     this.watch(["key"], () => this.keys.refresh());
   }
 
@@ -65,6 +69,13 @@ export default class KeysPage extends Page {
           ${this.problem ? html`<div class="wrong">${failed(this.problem)}</div>` : nothing}
         </form>
         <div class="card">${this.keys.show(({ items }) => (items.length ? this.#table(items) : empty({ icon: "key-round", title: "No keys", text: "Make one above for a terminal or a script." })))}</div>
+        <section class="card">
+          <div class="card-head"><h2>The gradient command line</h2></div>
+          <div class="card-body stack">
+            <p class="soft">The original <code>gradient</code> client works with this box, unchanged. These lines point it here; <code>gradientd gradient-env</code> prints them, too.</p>
+            ${this.variables.show((variables) => html`<code-block label="Variables of the gradient command line" .text=${exportsOf(variables, this.made?.key)}></code-block>`)}
+          </div>
+        </section>
       </div>`;
   }
 
@@ -92,4 +103,9 @@ export default class KeysPage extends Page {
       </table></div>`;
   }
 }
+/** The lines that a shell reads; with the key that was just made, for it is not shown again. */
+function exportsOf(variables, key = "gdk_…") {
+  return [...variables, { name: "PAPERSPACE_API_KEY", value: key }].map(({ name, value }) => `export ${name}=${value}`).join("\n");
+}
+
 customElements.define("keys-page", KeysPage);

@@ -39,6 +39,7 @@ export async function startMock({ port = 0, empty = false } = {}) {
 
 async function answer(box, request, response) {
   const url = new URL(request.url, "http://mock");
+  if (url.pathname === "/gradient/environment") return json(response, 200, [{ name: "PAPERSPACE_CONFIG_HOST", value: `http://${request.headers.host}/gradient` }]);
   if (!url.pathname.startsWith("/api/v1")) return file(url.pathname, response);
   const path = url.pathname.slice("/api/v1".length);
   const raw = await read(request);

@@ -204,7 +204,10 @@ test("a key is shown once and can be revoked", async () => {
   await button("Create").click();
   const key = await page.locator(".new-key output").textContent();
   assert.match(key, /^gdk_/);
-  await picture(page, "story-10-key");
+  const exports = page.getByRole("region", { name: "Variables of the gradient command line" });
+  await exports.getByText(`export PAPERSPACE_CONFIG_HOST=${url}/gradient`).waitFor();
+  assert.ok((await exports.textContent()).includes(`export PAPERSPACE_API_KEY=${key}`));
+  await picture(page, "story-10-key", { fullPage: true });
   await page.reload();
   await page.locator("td").getByText(name).waitFor();
   assert.ok(!(await page.content()).includes(key), "the key is not shown again");
