@@ -15,7 +15,7 @@ use crate::{
         secret::SecretEntry,
         time::Timestamp,
     },
-    service::Services,
+    service::{Services, secrets::Whose},
 };
 
 /// The routes of secrets.
@@ -28,7 +28,8 @@ pub fn routes() -> OpenApiRouter<Services> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct SecretFilter {
-    /// A project, by id or name: shows what its jobs can use, which is its own secrets and the team's.
+    /// A project, by id or name: shows what its jobs can use, which is its own secrets, the team's and the
+    /// box's.
     project: Option<String>,
 }
 
@@ -43,6 +44,15 @@ pub struct NewSecret {
     value: Secret<String>,
     /// A project, by id or name. The secret is the whole team's when left out.
     project: Option<String>,
+    /// `box` for a secret that the jobs of every team can use, which needs the scope `admin`; else left out.
+    scope: Option<BoxScope>,
+}
+
+/// The one scope that has to be said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum BoxScope {
+    Box,
 }
 
 /// What is known of a secret: never its value.
@@ -52,7 +62,7 @@ pub struct SecretView {
     #[schema(value_type = String, example = "sec3v54dfgz1zcu")]
     id: SecretId,
     name: String,
-    /// `team` or `project`.
+    /// `box`, `team` or `project`.
     scope: &'static str,
     #[schema(value_type = Option<String>)]
     project_id: Option<ProjectId>,
@@ -67,8 +77,8 @@ impl From<SecretEntry> for SecretView {
         Self {
             id: secret.id,
             name: secret.name,
-            scope: if secret.project.is_some() { "project" } else { "team" },
-            project_id: secret.project,
+            scope: secret.scope.as_str(),
+            project_id: secret.scope.project().cloned(),
             created_at: secret.created_at,
             updated_at: secret.updated_at,
         }
@@ -103,7 +113,15 @@ async fn set(
     caller: Caller,
     Json(new): Json<NewSecret>,
 ) -> Result<(StatusCode, Json<SecretView>), Problem> {
-    let (secret, is_new) = services.set_secret(&caller, new.name, new.value, new.project).await?;
+    let whose = match (new.scope, new.project) {
+        (Some(BoxScope::Box), Some(_)) => {
+            return Err(Problem::invalid("bad_scope", "scope", "a secret is a project's or the whole box's, not both"));
+        }
+        (Some(BoxScope::Box), None) => Whose::Box,
+        (None, Some(project)) => Whose::Project(project),
+        (None, None) => Whose::Team,
+    };
+    let (secret, is_new) = services.set_secret(&caller, new.name, new.value, whose).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(secret.into())))
 }
@@ -126,7 +144,7 @@ async fn delete(
 mod tests {
     use serde_json::json;
 
-    use crate::api::router::tests::Api;
+    use crate::{api::router::tests::Api, domain::id::ProjectId};
 
     #[tokio::test]
     async fn a_value_goes_in_and_never_comes_out() {
@@ -162,5 +180,30 @@ mod tests {
             let answer = api.ask("PUT", "secrets", Some(body)).await;
             assert!(answer.status.is_client_error() && !answer.text.contains("swordfish"), "{}", answer.text);
         }
+    }
+
+    #[tokio::test]
+    async fn the_narrowest_secret_of_a_name_is_meant() {
+        let api = Api::new().await;
+        let project = api.ask("POST", "projects", Some(json!({ "name": "p" }))).await.body["id"].clone();
+        let project: ProjectId = project.as_str().unwrap().parse().unwrap();
+        let team = api.services.local_admin("admin").await.unwrap().team;
+        let meant = async || {
+            let found = api.services.reveal_secret(team.clone(), project.clone(), "A".to_owned()).await.unwrap();
+            found.map(|value| String::from_utf8(value.reveal().clone()).unwrap())
+        };
+        assert_eq!(meant().await, None);
+        for (whose, value) in [
+            (json!({ "scope": "box" }), "box's"),
+            (json!({}), "team's"),
+            (json!({ "project": project.as_str() }), "project's"),
+        ] {
+            let mut body = json!({ "name": "A", "value": value });
+            body.as_object_mut().unwrap().extend(whose.as_object().unwrap().clone());
+            assert_eq!(api.ask("PUT", "secrets", Some(body)).await.status, 201);
+            assert_eq!(meant().await.as_deref(), Some(value));
+        }
+        let both = json!({ "name": "A", "value": "x", "scope": "box", "project": "p" });
+        assert_eq!(api.ask("PUT", "secrets", Some(both)).await.problem(), (422, "bad_scope"));
     }
 }

@@ -128,6 +128,8 @@ actions! {
     /// Names only: values are never shown to anybody.
     ViewSecrets: Read, "list secrets";
     ChangeSecrets: Write, "set or delete secrets";
+    /// What the jobs of every team can use.
+    ChangeBoxSecrets: Admin, "set or delete secrets of the whole box";
     /// Never their secret keys.
     ViewProviders: Read, "look at storage providers";
     ChangeProviders: Admin, "add, change, check or delete storage providers";

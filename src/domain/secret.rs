@@ -11,10 +11,37 @@ pub struct SecretEntry {
     pub seq: i64,
     pub id: SecretId,
     pub name: String,
-    /// `None` for the whole team.
-    pub project: Option<ProjectId>,
+    pub scope: SecretScope,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+/// Whose jobs can use a secret. The narrower one of two of one name is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretScope {
+    /// All jobs of this box, whatever their team.
+    Box,
+    Team,
+    Project(ProjectId),
+}
+
+impl SecretScope {
+    /// Returns the scope's word, as the API writes it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Box => "box",
+            Self::Team => "team",
+            Self::Project(_) => "project",
+        }
+    }
+
+    /// Returns the project, where it is one's.
+    pub fn project(&self) -> Option<&ProjectId> {
+        match self {
+            Self::Project(project) => Some(project),
+            Self::Box | Self::Team => None,
+        }
+    }
 }
 
 /// A name that no secret can have.

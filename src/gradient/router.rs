@@ -14,19 +14,24 @@ use crate::{
     service::Services,
 };
 
+/// Whose secrets there are.
+const SECRET_ENTITIES: [&str; 3] = ["teams", "projects", "clusters"];
+
 /// The routes that need a key. A new command is added here.
 fn closed_routes() -> Router<Services> {
-    Router::new()
+    let mut routes = Router::new();
+    for entity in SECRET_ENTITIES {
+        routes = routes
+            .route(&format!("/{entity}/secrets"), get(secrets::list))
+            .route(&format!("/{entity}/secrets/{{*name}}"), put(secrets::set).delete(secrets::delete));
+    }
+    routes
         .route("/environment", get(environment::get))
         .route("/teams/namespace", get(teams::namespace))
         .route("/projects/", get(projects::list).post(projects::create))
         .route("/projects/{id}/deleteProject", post(projects::delete))
         .route("/entityTags/getTags", get(entity_tags::get))
         .route("/entityTags/updateTags", put(entity_tags::update))
-        .route("/teams/secrets", get(secrets::list_of_team))
-        .route("/teams/secrets/{*name}", put(secrets::set_of_team).delete(secrets::delete_of_team))
-        .route("/projects/secrets", get(secrets::list_of_project))
-        .route("/projects/secrets/{*name}", put(secrets::set_of_project).delete(secrets::delete_of_project))
         .route("/clusters/getClusters", get(clusters::list))
         .route("/vmTypes/getVmTypesByClusters", get(machine_types::list))
         .route("/machines/getAvailability/", get(machine_types::availability))

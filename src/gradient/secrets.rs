@@ -1,14 +1,22 @@
-//! `secrets`: list, set, delete, for the team and for a project.
+//! `secrets`: list, set, delete, for the team, for a project, and for the cluster, which is this box.
 
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::{FromRequestParts, State},
+};
+use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
     api::{self, Path, Problem, Query},
     auth::Secret,
-    domain::{caller::Caller, id::ProjectId, secret::SecretEntry},
-    service::Services,
+    domain::{
+        caller::Caller,
+        id::ProjectId,
+        secret::{SecretEntry, SecretScope},
+    },
+    service::{Services, secrets::Whose},
 };
 
 /// Rows that are read at a time.
@@ -33,93 +41,74 @@ pub struct NameView {
     name: String,
 }
 
-/// Lists secrets of the team.
-pub async fn list_of_team(State(services): State<Services>, caller: Caller) -> Result<Json<Vec<NameView>>, Problem> {
-    names(&services, &caller, None).await
+/// Whose secrets the path and the query name.
+pub struct Of(SecretScope);
+
+impl<S: Send + Sync> FromRequestParts<S> for Of {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = parts.uri.path();
+        if path.starts_with("/clusters/") {
+            return Ok(Self(SecretScope::Box));
+        }
+        if path.starts_with("/teams/") {
+            return Ok(Self(SecretScope::Team));
+        }
+        let Query(of) = Query::<OfProject>::from_request_parts(parts, state).await?;
+        Ok(Self(SecretScope::Project(of.project_id)))
+    }
 }
 
-/// Lists secrets of a project.
-pub async fn list_of_project(
+/// Lists the names of secrets.
+pub async fn list(
     State(services): State<Services>,
     caller: Caller,
-    Query(of): Query<OfProject>,
+    Of(scope): Of,
 ) -> Result<Json<Vec<NameView>>, Problem> {
-    names(&services, &caller, Some(of.project_id)).await
-}
-
-/// Sets a secret of the team.
-pub async fn set_of_team(
-    State(services): State<Services>,
-    caller: Caller,
-    Path(name): Path<String>,
-    api::Json(new): api::Json<ValueWire>,
-) -> Result<Json<Value>, Problem> {
-    services.set_secret(&caller, name, Secret::new(new.value), None).await?;
-    Ok(Json(json!({})))
-}
-
-/// Sets a secret of a project.
-pub async fn set_of_project(
-    State(services): State<Services>,
-    caller: Caller,
-    Path(name): Path<String>,
-    Query(of): Query<OfProject>,
-    api::Json(new): api::Json<ValueWire>,
-) -> Result<Json<Value>, Problem> {
-    services.set_secret(&caller, name, Secret::new(new.value), Some(of.project_id.to_string())).await?;
-    Ok(Json(json!({})))
-}
-
-/// Deletes a secret of the team.
-pub async fn delete_of_team(
-    State(services): State<Services>,
-    caller: Caller,
-    Path(name): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    delete(&services, &caller, &name, None).await
-}
-
-/// Deletes a secret of a project.
-pub async fn delete_of_project(
-    State(services): State<Services>,
-    caller: Caller,
-    Path(name): Path<String>,
-    Query(of): Query<OfProject>,
-) -> Result<Json<Value>, Problem> {
-    delete(&services, &caller, &name, Some(of.project_id)).await
-}
-
-async fn names(
-    services: &Services,
-    caller: &Caller,
-    project: Option<ProjectId>,
-) -> Result<Json<Vec<NameView>>, Problem> {
-    let mut names: Vec<_> = all(services, caller, project).await?.into_iter().map(|secret| secret.name).collect();
+    let mut names: Vec<_> = all(&services, &caller, &scope).await?.into_iter().map(|secret| secret.name).collect();
     names.sort();
     Ok(Json(names.into_iter().map(|name| NameView { name }).collect()))
 }
 
-async fn delete(
-    services: &Services,
-    caller: &Caller,
-    name: &str,
-    project: Option<ProjectId>,
+/// Sets a secret.
+pub async fn set(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Of(scope): Of,
+    api::Json(new): api::Json<ValueWire>,
 ) -> Result<Json<Value>, Problem> {
-    let found = all(services, caller, project).await?.into_iter().find(|secret| secret.name == name);
-    let Some(secret) = found else { return Err(Problem::not_found(format!("there is no secret {name}"))) };
-    services.delete_secret(caller, &secret.id).await?;
+    let whose = match scope {
+        SecretScope::Box => Whose::Box,
+        SecretScope::Team => Whose::Team,
+        SecretScope::Project(project) => Whose::Project(project.to_string()),
+    };
+    services.set_secret(&caller, name, Secret::new(new.value), whose).await?;
     Ok(Json(json!({})))
 }
 
-/// Returns the secrets of the team itself, or of the project itself: a project's list has the team's, too.
-async fn all(services: &Services, caller: &Caller, project: Option<ProjectId>) -> Result<Vec<SecretEntry>, Problem> {
+/// Deletes a secret.
+pub async fn delete(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Of(scope): Of,
+) -> Result<Json<Value>, Problem> {
+    let found = all(&services, &caller, &scope).await?.into_iter().find(|secret| secret.name == name);
+    let Some(secret) = found else { return Err(Problem::not_found(format!("there is no secret {name}"))) };
+    services.delete_secret(&caller, &secret.id).await?;
+    Ok(Json(json!({})))
+}
+
+/// Returns the secrets of exactly this scope: a project's list has the team's and the box's, too.
+async fn all(services: &Services, caller: &Caller, scope: &SecretScope) -> Result<Vec<SecretEntry>, Problem> {
     let mut found = Vec::new();
     let mut before = None;
     loop {
-        let step = services.secrets(caller, project.as_ref().map(ToString::to_string), before, STEP).await?;
+        let step = services.secrets(caller, scope.project().map(ToString::to_string), before, STEP).await?;
         let Some(last) = step.last() else { return Ok(found) };
         before = Some(last.seq);
-        found.extend(step.into_iter().filter(|secret| secret.project == project));
+        found.extend(step.into_iter().filter(|secret| secret.scope == *scope));
     }
 }
 
@@ -127,7 +116,10 @@ async fn all(services: &Services, caller: &Caller, project: Option<ProjectId>) -
 mod tests {
     use serde_json::json;
 
-    use crate::gradient::router::tests::{Cloud, printed};
+    use crate::{
+        domain::caller::Scope,
+        gradient::router::tests::{Cloud, printed},
+    };
 
     #[tokio::test]
     async fn secrets_of_the_team_and_of_a_project_are_two_lists() {
@@ -144,6 +136,23 @@ mod tests {
         assert_eq!(cloud.get(&format!("/projects/secrets?{of}")).await, json!([]));
         let gone = cloud.ask("DELETE", "/teams/secrets/B", None).await;
         assert_eq!(printed(&gone), (404, "there is no secret B"));
+    }
+
+    #[tokio::test]
+    async fn a_cluster_s_secrets_are_the_whole_box_s_and_only_an_admin_sets_them() {
+        let cloud = Cloud::new().await;
+        let set = cloud.ask("PUT", "/clusters/secrets/C?clusterId=box", Some(json!({ "value": "1" }))).await;
+        assert_eq!(set.status, 200, "{}", set.text);
+        let stranger = cloud.0.stranger(Scope::Write).await;
+        let key = stranger.trim_start_matches("Bearer ");
+        let seen = cloud.ask_as(key, "GET", "/clusters/secrets?clusterId=box", None).await;
+        assert_eq!(seen.body, json!([{ "name": "C" }]));
+        assert_eq!(cloud.ask_as(key, "GET", "/teams/secrets", None).await.body, json!([]));
+        for (method, body) in [("PUT", Some(json!({ "value": "2" }))), ("DELETE", None)] {
+            let refused = cloud.ask_as(key, method, "/clusters/secrets/C?clusterId=box", body).await;
+            assert_eq!(printed(&refused).0, 403, "{}", refused.text);
+        }
+        assert_eq!(cloud.ask("DELETE", "/clusters/secrets/C?clusterId=box", None).await.status, 200);
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use crate::{
     domain::{
         caller::{Action, Caller},
         id::{ProjectId, SecretId, TeamId},
-        secret::{SecretEntry, check_name},
+        secret::{SecretEntry, SecretScope, check_name},
     },
     store::{events, secrets},
 };
@@ -15,16 +15,26 @@ use crate::{
 /// Longest value, in characters.
 const LONGEST: usize = 8192;
 
+/// Whose a secret is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    /// Every team's on this box.
+    Box,
+    Team,
+    /// A project's, by id or name.
+    Project(String),
+}
+
 impl Services {
-    /// Sets a secret of the team, or of one project. Says whether it is new.
+    /// Sets a secret of the team, of one project, or of the whole box. Says whether it is new.
     pub async fn set_secret(
         &self,
         caller: &Caller,
         name: String,
         value: Secret<String>,
-        project: Option<String>,
+        whose: Whose,
     ) -> Result<(SecretEntry, bool), ServiceError> {
-        caller.may(Action::ChangeSecrets)?;
+        caller.may(if whose == Whose::Box { Action::ChangeBoxSecrets } else { Action::ChangeSecrets })?;
         check_name(&name).map_err(|error| Invalid::new("name", "bad_secret_name", error.to_string()))?;
         let length = value.reveal().chars().count();
         if length == 0 || length > LONGEST {
@@ -39,13 +49,17 @@ impl Services {
         self.store
             .write(move |tx| {
                 let now = services.clock.now();
-                let project = project.map(|named| Self::named_project(tx, &caller, &named)).transpose()?;
-                let found = secrets::find(tx, &caller.team, project.as_ref(), &name)?;
+                let scope = match whose {
+                    Whose::Box => SecretScope::Box,
+                    Whose::Team => SecretScope::Team,
+                    Whose::Project(named) => SecretScope::Project(Self::named_project(tx, &caller, &named)?),
+                };
+                let found = secrets::find(tx, &caller.team, &scope, &name)?;
                 let (entry, new) = match found {
                     Some(found) => (SecretEntry { updated_at: now, ..found }, false),
                     None => {
                         let id = SecretId::mint(&*services.ids);
-                        (SecretEntry { seq: 0, id, name, project, created_at: now, updated_at: now }, true)
+                        (SecretEntry { seq: 0, id, name, scope, created_at: now, updated_at: now }, true)
                     }
                 };
                 let sealed = services.sealer.seal(&place(&entry.id), value.reveal().as_bytes())?;
@@ -61,7 +75,7 @@ impl Services {
             .await
     }
 
-    /// Lists the secrets of the team, newest first; with `project`, those that its jobs can use.
+    /// Lists the secrets of the team and of the box, newest first; with `project`, those that its jobs can use.
     pub async fn secrets(
         &self,
         caller: &Caller,
@@ -85,7 +99,11 @@ impl Services {
         let (services, caller, id) = (self.clone(), caller.clone(), id.clone());
         self.store
             .write(move |tx| {
-                secrets::get(tx, &caller.team, &id)?.ok_or_else(|| ServiceError::not_found("secret", &id))?;
+                let secret = secrets::get(tx, &caller.team, &id)?;
+                let secret = secret.ok_or_else(|| ServiceError::not_found("secret", &id))?;
+                if secret.scope == SecretScope::Box {
+                    caller.may(Action::ChangeBoxSecrets)?;
+                }
                 secrets::delete(tx, &id)?;
                 let now = services.clock.now();
                 events::append(tx, &caller.team, "secret", id.as_str(), "deleted", serde_json::json!({}), now)?;

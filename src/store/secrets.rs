@@ -1,11 +1,12 @@
-//! Secrets, sealed. An empty project in the table means the whole team.
+//! Secrets, sealed. An empty project in the table means the whole team, and `*` the whole box: such a
+//! secret lies with the team of the admin who made it.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{StoreError, Tx};
 use crate::domain::{
     id::{ProjectId, SecretId, TeamId},
-    secret::SecretEntry,
+    secret::{SecretEntry, SecretScope},
     time::Timestamp,
 };
 
@@ -17,35 +18,48 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<SecretEntry> {
         seq: row.get(0)?,
         id: row.get(1)?,
         name: row.get(2)?,
-        project: if project.is_empty() { None } else { Some(row.get(3)?) },
+        scope: match project.as_str() {
+            BOX => SecretScope::Box,
+            "" => SecretScope::Team,
+            _ => SecretScope::Project(row.get(3)?),
+        },
         created_at: row.get(4)?,
         updated_at: row.get(5)?,
     })
 }
 
-fn scope(project: Option<&ProjectId>) -> &str {
-    project.map_or("", ProjectId::as_str)
+const BOX: &str = "*";
+
+fn column(scope: &SecretScope) -> &str {
+    match scope {
+        SecretScope::Box => BOX,
+        SecretScope::Team => "",
+        SecretScope::Project(project) => project.as_str(),
+    }
 }
 
 /// Finds a secret by its name in exactly this scope.
 pub fn find(
     connection: &Connection,
     team: &TeamId,
-    project: Option<&ProjectId>,
+    scope: &SecretScope,
     name: &str,
 ) -> Result<Option<SecretEntry>, StoreError> {
-    let mut query =
-        connection.prepare_cached(&format!("SELECT {COLUMNS} WHERE team_id = ?1 AND project_id = ?2 AND name = ?3"))?;
-    Ok(query.query_row(params![team, scope(project), name], entry).optional()?)
+    let mut query = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} WHERE (team_id = ?1 OR ?2 = '*') AND project_id = ?2 AND name = ?3"
+    ))?;
+    Ok(query.query_row(params![team, column(scope), name], entry).optional()?)
 }
 
-/// Finds a team's secret by its id.
+/// Finds a secret that a team can use, by its id.
 pub fn get(connection: &Connection, team: &TeamId, id: &SecretId) -> Result<Option<SecretEntry>, StoreError> {
-    let mut query = connection.prepare_cached(&format!("SELECT {COLUMNS} WHERE team_id = ?1 AND id = ?2"))?;
+    let mut query =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} WHERE (team_id = ?1 OR project_id = '*') AND id = ?2"))?;
     Ok(query.query_row(params![team, id], entry).optional()?)
 }
 
-/// Returns the sealed value that `secret:NAME` means in a project: the project's own before the team's.
+/// Returns the sealed value that `secret:NAME` means in a project: the project's own before the
+/// team's, and that before the box's.
 pub fn sealed(
     connection: &Connection,
     team: &TeamId,
@@ -53,8 +67,9 @@ pub fn sealed(
     name: &str,
 ) -> Result<Option<(SecretId, Vec<u8>)>, StoreError> {
     let mut query = connection.prepare_cached(
-        "SELECT id, sealed FROM secrets WHERE team_id = ?1 AND project_id IN (?2, '') AND name = ?3
-         ORDER BY project_id DESC LIMIT 1",
+        "SELECT id, sealed FROM secrets
+         WHERE name = ?3 AND (project_id = '*' OR (team_id = ?1 AND project_id IN (?2, '')))
+         ORDER BY CASE project_id WHEN ?2 THEN 0 WHEN '' THEN 1 ELSE 2 END LIMIT 1",
     )?;
     Ok(query.query_row(params![team, project, name], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
@@ -64,7 +79,7 @@ pub fn insert(tx: &Tx<'_>, team: &TeamId, new: &SecretEntry, sealed: &[u8]) -> R
     tx.execute(
         "INSERT INTO secrets (id, team_id, project_id, name, sealed, created_at, updated_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![new.id, team, scope(new.project.as_ref()), new.name, sealed, new.created_at, new.updated_at],
+        params![new.id, team, column(&new.scope), new.name, sealed, new.created_at, new.updated_at],
     )?;
     Ok(())
 }
@@ -81,7 +96,8 @@ pub fn delete(tx: &Tx<'_>, id: &SecretId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Lists a team's secrets, newest first; with `project`, those that a job of it can use.
+/// Lists the secrets that a team has or can use, newest first; with `project`, those that a job of it can
+/// use.
 pub fn list(
     connection: &Connection,
     team: &TeamId,
@@ -90,7 +106,8 @@ pub fn list(
     limit: u32,
 ) -> Result<Vec<SecretEntry>, StoreError> {
     let mut query = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} WHERE team_id = ?1 AND (?2 IS NULL OR project_id IN (?2, '')) AND seq < ?3
+        "SELECT {COLUMNS} WHERE seq < ?3
+             AND (project_id = '*' OR (team_id = ?1 AND (?2 IS NULL OR project_id IN (?2, ''))))
          ORDER BY seq DESC LIMIT ?4"
     ))?;
     let rows = query.query_map(params![team, project, before.unwrap_or(i64::MAX), limit], entry)?;

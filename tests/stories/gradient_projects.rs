@@ -39,7 +39,7 @@ fn secrets_are_set_listed_and_deleted_and_never_shown() {
     let project = daemon.post("/projects", &json!({"name": "p"})).body["id"].as_str().unwrap().to_owned();
     for version in VERSIONS {
         let client = Client::of(&daemon, version);
-        for entity in [vec!["team"], vec!["project", "--id", &project]] {
+        for entity in [vec!["team"], vec!["project", "--id", &project], vec!["cluster", "--id", "box"]] {
             let with = |verb, rest: &[&'static str]| {
                 let mut args = vec!["secrets", verb];
                 args.extend(&entity);
