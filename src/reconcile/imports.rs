@@ -22,7 +22,11 @@ use crate::{
         import::Import,
         time::Timestamp,
     },
-    service::{ServiceError, blocking, references::Resolved},
+    service::{
+        ServiceError, blocking,
+        committing::{Committer, MAY_NOT_PUBLISH},
+        references::Resolved,
+    },
     store::{StoreError, datasets, imports, versions},
 };
 
@@ -168,6 +172,11 @@ async fn settle(works: &Works, import: &Import, brought: Result<Brought, String>
             Err(error @ (ServiceError::DiskFull | ServiceError::Store(_) | ServiceError::Io(_))) => {
                 return Err(error.into());
             }
+            Err(ServiceError::Conflict { code: MAY_NOT_PUBLISH, message }) => {
+                // The version says it too: whoever may commit it looks there.
+                works.services.note_draft(import.version_seq, format!("import {}: {message}", import.id)).await?;
+                (ImportState::Failed, Some(format!("everything is there, and the version is a draft: {message}")))
+            }
             Err(error) => (
                 ImportState::Failed,
                 Some(format!("everything is there, and the version could not be committed: {error}")),
@@ -202,7 +211,8 @@ async fn commit(works: &Works, import: &Import) -> Result<(), ServiceError> {
             return Err(ServiceError::not_found("version", &import.version));
         }
     };
-    works.services.commit_found(found, Some(import.seq)).await.map(drop)
+    let by = Committer { may_publish: import.may_publish, import: Some(import.seq) };
+    works.services.commit_found(found, by).await.map(drop)
 }
 
 async fn is_committed(works: &Works, import: &Import) -> anyhow::Result<bool> {

@@ -16,7 +16,12 @@ use crate::{
         id::{DatasetId, VersionId},
         workload::{State, Workload},
     },
-    service::{ServiceError, Services, blocking, references::Resolved, s3_versions::send_tree},
+    service::{
+        ServiceError, Services, blocking,
+        committing::{Committer, MAY_NOT_PUBLISH},
+        references::Resolved,
+        s3_versions::send_tree,
+    },
     storage::{
         beneath::Beneath,
         dataset::{CareError, DirError, DirTaken, TreeError, Writers, adopt_aside, adopt_dir, usage},
@@ -88,7 +93,7 @@ async fn collect_one(
     let refused = match workload.state {
         // Somebody wanted also what another run left to be one.
         _ if found.version.state == VersionState::Committed => None,
-        State::Stopped => commit(&works.services, found).await?,
+        State::Stopped => commit(&works.services, found, output.may_publish).await?,
         _ => Some(note(workload)),
     };
     let settled = match refused {
@@ -264,9 +269,14 @@ fn left_out(taken: &DirTaken) -> Option<String> {
 }
 
 /// Commits a version. Says why it stays a draft, when it cannot be committed as it stands.
-async fn commit(services: &Services, found: Resolved) -> Result<Option<String>, Obstacle> {
-    match services.commit_found(found, None).await {
+async fn commit(services: &Services, found: Resolved, may_publish: bool) -> Result<Option<String>, Obstacle> {
+    let version = found.version.seq;
+    match services.commit_found(found, Committer { may_publish, import: None }).await {
         Ok(_) => Ok(None),
+        Err(ServiceError::Conflict { code: MAY_NOT_PUBLISH, message }) => {
+            services.note_draft(version, message.clone()).await.map_err(Obstacle::of_service)?;
+            Ok(Some(format!("the version is a draft: {message}")))
+        }
         Err(ServiceError::Conflict { code: "import_running", message }) => {
             Ok(Some(format!("the version is a draft, for whoever wants to commit it: {message}")))
         }

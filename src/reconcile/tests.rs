@@ -40,6 +40,8 @@ use crate::{
     store::{StoreError, job_outputs, keys, teams},
 };
 
+mod publishing;
+
 struct Ids(AtomicU64);
 
 impl IdSource for Ids {
@@ -356,6 +358,21 @@ impl Rig {
         outputs.into_iter().find(|output| output.name == name).unwrap()
     }
 
+    /// Waits for an import to be over.
+    async fn over(&self, import: &crate::domain::import::Import) -> crate::domain::import::Import {
+        let mut events = self.works.store.changes().events.subscribe();
+        let over = async {
+            loop {
+                let now = self.works.services.import(&self.caller, &import.id).await.unwrap();
+                if now.import.finished_at.is_some() {
+                    return now.import;
+                }
+                let _ = tokio::time::timeout(Duration::from_millis(50), events.changed()).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), over).await.expect("it ends")
+    }
+
     async fn container(&self, workload: &crate::domain::workload::Workload) -> String {
         self.engine.inspect(&launch::container_name("box", workload)).await.unwrap().unwrap().id
     }
@@ -577,17 +594,7 @@ async fn a_directory_is_imported_beneath_its_prefix_and_committed() {
     };
     let import = services.create_import(&rig.caller, "mnist".parse().unwrap(), named(), draft).await.unwrap();
     imports::start(&rig.works);
-    let mut events = rig.works.store.changes().events.subscribe();
-    let over = async {
-        loop {
-            let now = services.import(&rig.caller, &import.import.id).await.unwrap();
-            if now.import.finished_at.is_some() {
-                return now.import;
-            }
-            let _ = tokio::time::timeout(Duration::from_millis(50), events.changed()).await;
-        }
-    };
-    let over = tokio::time::timeout(Duration::from_secs(30), over).await.expect("it ends");
+    let over = rig.over(&import.import).await;
     assert_eq!((over.state, over.message.as_deref()), (ImportState::Done, None));
     let version = services.version(&rig.caller, "mnist".parse().unwrap(), named()).await.unwrap();
     assert!(version.version.committed_at.is_some());

@@ -88,6 +88,7 @@ impl Services {
         let (source, sealed) = self.check_source(caller, &id, draft.source).await?;
         self.check_quota(&caller.team, 0)?;
         let (services, caller, commits) = (self.clone(), caller.clone(), draft.commits);
+        let may_publish = caller.may(Action::PublishDataset).is_ok();
         let import = self
             .store
             .write(move |tx| {
@@ -106,7 +107,8 @@ impl Services {
                     return Err(ServiceError::TooMany { code: "too_many_imports", message });
                 }
                 let (user, version) = (caller.user.clone(), version.seq);
-                let new = imports::NewImport { id: id.clone(), version, user, source, sealed, prefix, commits };
+                let new =
+                    imports::NewImport { id: id.clone(), version, user, source, sealed, prefix, commits, may_publish };
                 imports::insert(tx, &new, services.clock.now())?;
                 find(tx, &caller, &id)
             })

@@ -23,6 +23,7 @@ use crate::{
 pub mod artifacts;
 pub mod box_now;
 mod collecting;
+pub mod committing;
 pub mod checking;
 pub mod dataset_archive;
 pub mod dataset_files;

@@ -97,6 +97,8 @@ CREATE TABLE job_outputs (
     version     INTEGER REFERENCES versions (seq),
     state       TEXT    NOT NULL CHECK (state IN ('waiting', 'collecting', 'committed', 'draft', 'empty', 'failed')),
     message     TEXT,
+    -- Whether who submitted the job might publish: the dataset may have become public by the end.
+    may_publish INTEGER NOT NULL CHECK (may_publish IN (0, 1)),
     PRIMARY KEY (seq, name)
 ) STRICT, WITHOUT ROWID;
 
@@ -110,6 +112,8 @@ CREATE TABLE imports (
     sealed      BLOB,
     prefix      TEXT    NOT NULL,
     commits     INTEGER NOT NULL CHECK (commits IN (0, 1)),
+    -- Whether who asked for it might publish: the dataset may have become public by the end.
+    may_publish INTEGER NOT NULL CHECK (may_publish IN (0, 1)),
     state       TEXT    NOT NULL CHECK (state IN ('waiting', 'running', 'done', 'failed', 'cancelled')),
     message     TEXT,
     files       INTEGER,
