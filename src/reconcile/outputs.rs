@@ -206,10 +206,10 @@ async fn take(
     }
     let home = works.services.home(&found.dataset, &found.version.id).await;
     let home = home.map_err(Obstacle::of_service)?;
-    let (seq, now) = (workload.seq, works.clock.now());
+    let seq = workload.seq;
     // Runs of a team share a directory, and so sockets, through which one could hand another a file
     // that it has open for writing.
-    let writers = match works.store.read(move |connection| workloads::had_company(connection, seq, now)).await? {
+    let writers = match works.store.read(move |connection| workloads::had_company(connection, seq)).await? {
         true => Writers::Perhaps,
         false => Writers::Gone,
     };

@@ -625,3 +625,25 @@ async fn what_a_team_keeps_is_counted_once_for_equal_files() {
     let of = |part| now.parts.iter().find(|usage| usage.part == part).unwrap().bytes;
     assert_eq!((of(Part::Datasets), of(Part::Storage)), (7, 5));
 }
+
+#[tokio::test]
+async fn a_run_has_had_company_also_when_that_was_deleted_since() {
+    let rig = Rig::new().await;
+    rig.run();
+    let had = async |job: &JobNow| {
+        let seq = job.job.workload.seq;
+        rig.works.store.read(move |connection| crate::store::workloads::had_company(connection, seq)).await.unwrap()
+    };
+    let first = rig.submit(&["wait"]).await;
+    let running = rig.until(&first, |workload| workload.state == State::Running).await;
+    assert!(!had(&first).await);
+    let second = rig.submit(&["print", "x"]).await;
+    rig.end_of(&second).await;
+    rig.works.services.delete_job(&rig.caller, &second.job.workload.id).await.unwrap();
+    assert!(had(&first).await);
+    rig.engine.finish(&rig.container(&running).await, 0);
+    rig.end_of(&first).await;
+    let third = rig.submit(&["print", "x"]).await;
+    rig.end_of(&third).await;
+    assert!(!had(&third).await, "the first was gone by then");
+}

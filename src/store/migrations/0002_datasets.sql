@@ -89,6 +89,10 @@ CREATE TABLE version_uses (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX version_uses_by_job ON version_uses (job_id);
 
+-- Whether another run of the team was there at some time of this one's life. Noted when the later of the
+-- two gets its place: a row that is deleted cannot be asked any more.
+ALTER TABLE workloads ADD COLUMN had_company INTEGER NOT NULL DEFAULT 0 CHECK (had_company IN (0, 1));
+
 -- What a job writes to /outputs, and what became of it.
 CREATE TABLE job_outputs (
     seq         INTEGER NOT NULL REFERENCES workloads (seq) ON DELETE CASCADE,
