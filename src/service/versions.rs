@@ -267,8 +267,8 @@ impl Services {
             return Ok(counted.inspect_err(|error| tracing::debug!(%error, "a draft cannot be counted")).ok());
         }
         let home = home?;
-        let Ok(alone) = self.gates.alone(found.version.seq).await else {
-            // Committed since it was looked up; who asks again hears what it holds.
+        let Ok(alone) = self.pass_alone(found).await else {
+            // Committed or deleted since it was looked up; who asks again hears what it holds.
             return home.totals().await.map(Some);
         };
         if let Some(totals) = alone.totals() {
