@@ -322,7 +322,7 @@ pub(super) async fn send(
     responses(
         (status = 201, description = "It is there now", body = FileView),
         (status = 200, description = "It took the place of another", body = FileView),
-        (status = 409, description = "`version_committed`, `is_directory` or `not_a_directory`", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "`version_committed`, `too_many_files`, `is_directory` or `not_a_directory`", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 413, description = "It is larger than this box takes", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 422, description = "`bad_path` or `hash_mismatch`", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 507, description = "`disk_full` or `quota_exceeded`", body = ProblemDocument, content_type = "application/problem+json"),

@@ -171,7 +171,7 @@ async fn part(
     responses(
         (status = 201, description = "It is there now", body = FileView),
         (status = 200, description = "It took the place of another", body = FileView),
-        (status = 409, description = "`missing_part`, `version_committed`, `is_directory` or `not_a_directory`"),
+        (status = 409, description = "`missing_part`, `version_committed`, `too_many_files`, `is_directory` or `not_a_directory`"),
     ),
 )]
 async fn complete(

@@ -169,6 +169,11 @@ pub(super) mod tests {
 
         /// One whose teams may keep so many bytes each.
         pub async fn with_quota(team_quota_bytes: u64) -> Self {
+            Self::with_limits(team_quota_bytes, 10_000).await
+        }
+
+        /// One whose teams may keep so many bytes each, and versions so many files.
+        pub async fn with_limits(team_quota_bytes: u64, max_version_files: u64) -> Self {
             let dir = tempfile::tempdir().unwrap();
             let data = DataDir::create(dir.path()).unwrap();
             let store = Store::open(&data.database(), &data.backups()).unwrap();
@@ -196,7 +201,7 @@ pub(super) mod tests {
                 },
             };
             let uploads = UploadStore::at(&data.uploads(), limits);
-            let limits = DatasetLimits { max_file_bytes: 64 << 20, max_version_files: 10_000 };
+            let limits = DatasetLimits { max_file_bytes: 64 << 20, max_version_files };
             let datasets = DatasetStore::open(&data, limits);
             let services = Services::new(
                 store.clone(),

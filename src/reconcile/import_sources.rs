@@ -410,12 +410,14 @@ async fn join(works: &Works, found: &Resolved, home: &Home, staged: Staged, tota
         blocking(move || drop(staged)).await;
         sent?;
     } else {
+        let room = services.room(found, home).await?;
         let alone = services.pass_alone(found).await?;
         // The pass goes along: should nobody wait any more, what is begun still ends behind the gate.
         let joined = blocking(move || {
             files.thaw()?;
+            room.for_tree(&files, staged.tree(), totals.files)?;
             alone.changed(join_dir(&staged, &files, totals.files)?, totals);
-            Ok(())
+            Ok::<_, TreeError>(())
         });
         joined.await.map_err(of_tree)?;
         home.blobs.durable().await?;

@@ -21,6 +21,7 @@ use crate::{
         committing::{Committer, MAY_NOT_PUBLISH},
         references::Resolved,
         s3_versions::send_tree,
+        version_home::of_tree,
     },
     storage::{
         beneath::Beneath,
@@ -193,6 +194,9 @@ async fn take(
     found: &Resolved,
     source: PathBuf,
 ) -> Result<Option<String>, Obstacle> {
+    let home = works.services.home(&found.dataset, &found.version.id).await;
+    let home = home.map_err(Obstacle::of_service)?;
+    let limit = works.services.dataset_store().limits().max_version_files;
     let pass = match works.services.pass(found).await {
         Ok(pass) => pass,
         // Somebody committed it as it was; what is not in it now never will be.
@@ -204,8 +208,6 @@ async fn take(
         // All of it was taken and its place removed before this was broken off.
         return Ok(None);
     }
-    let home = works.services.home(&found.dataset, &found.version.id).await;
-    let home = home.map_err(Obstacle::of_service)?;
     let seq = workload.seq;
     // Runs of a team share a directory, and so sockets, through which one could hand another a file
     // that it has open for writing.
@@ -227,7 +229,13 @@ async fn take(
             let mut refused = refused.lock().expect("no code panics while it holds this lock");
             let more = so_far.bytes.saturating_sub(refused.0);
             refused.0 = so_far.bytes;
-            match services.take(&team, more) {
+            let fits = if on_disk && so_far.files > limit {
+                // What a run wrote is the first that its version holds.
+                Err(of_tree(TreeError::TooManyFiles { limit }))
+            } else {
+                services.take(&team, more)
+            };
+            match fits {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => {
                     refused.1 = Some(error);
@@ -297,6 +305,9 @@ impl Obstacle {
         match error {
             ServiceError::QuotaExceeded(words) => Self::Final(format!(
                 "{words}. The version is a draft with what could be kept; the rest stays with the run until the job is deleted"
+            )),
+            ServiceError::Conflict { code: "too_many_files", message } => Self::Final(format!(
+                "{message}. The version is a draft with what it could hold; the rest stays with the run until the job is deleted"
             )),
             ServiceError::Conflict { message, .. } => Self::Final(message),
             ServiceError::NotFound { .. } => Self::Final("its dataset or version was deleted meanwhile".to_owned()),

@@ -40,6 +40,7 @@ use crate::{
     store::{StoreError, job_outputs, keys, teams},
 };
 
+mod file_limit;
 mod publishing;
 
 struct Ids(AtomicU64);
@@ -624,6 +625,22 @@ async fn what_a_team_keeps_is_counted_once_for_equal_files() {
     let now = rig.works.services.storage_now(&rig.caller).await.unwrap();
     let of = |part| now.parts.iter().find(|usage| usage.part == part).unwrap().bytes;
     assert_eq!((of(Part::Datasets), of(Part::Storage)), (7, 5));
+}
+
+#[tokio::test]
+async fn directories_without_files_count_towards_what_a_team_keeps() {
+    let rig = Rig::new().await;
+    let storage = rig.works.data.create_team_storage(&rig.caller.team).unwrap();
+    std::fs::create_dir_all(storage.join("a/b/c")).unwrap();
+    usage::start(&rig.works);
+    let counted = async {
+        while !rig.works.board.team_usage().contains_key(&rig.caller.team) {
+            tokio::task::yield_now().await;
+        }
+        rig.works.board.team_usage()[&rig.caller.team].bytes
+    };
+    let counted = tokio::time::timeout(Duration::from_secs(30), counted).await.expect("it is counted");
+    assert_eq!(counted, 3 * 4096);
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ impl Services {
             self.tell_progress(&found.version);
             return taken;
         }
-        let taken = self.join(found, &home.files, staged).await?;
+        let taken = self.join(found, &home, staged).await?;
         home.blobs.durable().await?;
         self.tell_progress(&found.version);
         Ok(taken)
@@ -168,17 +168,19 @@ impl Services {
     }
 
     /// Moves what came into the version, which nobody else works on meanwhile.
-    async fn join(&self, found: &Resolved, files: &VersionFiles, staged: StagedTar) -> Result<Taken, ServiceError> {
-        let alone = match self.pass_alone(found).await {
-            Ok(alone) => alone,
+    async fn join(&self, found: &Resolved, home: &Home, staged: StagedTar) -> Result<Taken, ServiceError> {
+        let passed = async { Ok((self.room(found, home).await?, self.pass_alone(found).await?)) };
+        let (room, alone) = match passed.await {
+            Ok(passed) => passed,
             Err(error) => {
                 blocking(move || drop(staged)).await;
                 return Err(error);
             }
         };
-        let files = files.clone();
+        let files = home.files.clone();
         let joined = blocking(move || {
             writable(&files)?;
+            room.for_tree(&files, staged.tree(), staged.totals().files)?;
             let taken = staged.join(&files)?;
             alone.changed(taken.replaced, taken.totals);
             Ok(taken)

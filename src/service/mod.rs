@@ -33,6 +33,7 @@ mod deleting;
 pub mod diff;
 pub mod error;
 pub mod events;
+mod file_limit;
 pub mod first_start;
 pub mod imports;
 pub mod job_draft;

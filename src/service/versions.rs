@@ -256,7 +256,7 @@ impl Services {
 
     /// Counts the files of an uncommitted version: on this disk once after a start; in a bucket, to
     /// which anybody may write, each time.
-    async fn count(&self, found: &Resolved) -> Result<Option<Totals>, ServiceError> {
+    pub(super) async fn count(&self, found: &Resolved) -> Result<Option<Totals>, ServiceError> {
         let home = self.home(&found.dataset, &found.version.id).await;
         if found.dataset.provider_kind == ProviderKind::S3 {
             let counted = match home {
