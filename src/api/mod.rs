@@ -29,6 +29,7 @@ pub mod request_id;
 pub mod router;
 pub mod secrets;
 pub mod server;
+mod slow_reader;
 pub mod session;
 pub mod shell;
 pub mod sse;

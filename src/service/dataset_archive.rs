@@ -19,6 +19,7 @@ use super::{
     quota,
     references::Resolved,
     s3_versions::send_tree,
+    streams::paced,
     version_home::{Home, of_tree, writable},
 };
 use crate::{
@@ -76,7 +77,7 @@ impl Services {
         }
         let found = self.find_draft(caller, dataset, version).await?;
         let _stream = self.stream()?;
-        self.take_tar_found(&found, prefix, super::streams::paced(body)).await
+        self.take_tar_found(&found, prefix, body).await
     }
 
     /// Takes a tar stream into a version, for whoever has been allowed to.
@@ -86,7 +87,7 @@ impl Services {
         prefix: UserPath,
         body: impl Stream<Item = Result<Bytes, E>> + Unpin + Send,
     ) -> Result<Taken, ServiceError> {
-        let team = &found.dataset.team;
+        let (team, body) = (&found.dataset.team, paced(body));
         self.check_quota(team, 0)?;
         let home = self.home(&found.dataset, &found.version.id).await?;
         let (pieces, waiting) = mpsc::channel(PIECES);

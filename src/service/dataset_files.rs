@@ -88,14 +88,15 @@ impl Services {
         self.put_as(&found, file, paced(body), true).await
     }
 
-    /// Puts a file into a version, for work in the background, of which there is never much at once.
+    /// Puts a file into a version, for work in the background: of that so little goes on at once that it
+    /// is not counted among the bodies of clients, but a source has to keep their pace.
     pub(crate) async fn put_found<E: std::fmt::Display>(
         &self,
         found: &Resolved,
         file: FileDraft,
         body: impl Stream<Item = Result<Bytes, E>> + Unpin + Send,
     ) -> Result<FilePut, ServiceError> {
-        self.put_as(found, file, body, false).await
+        self.put_as(found, file, paced(body), false).await
     }
 
     /// Puts a file into a version. A large one that `counts` is refused when too many come.
