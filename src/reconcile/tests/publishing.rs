@@ -31,7 +31,7 @@ impl Rig {
         let (id, may) = (import.id.clone(), caller.scope == Scope::Admin);
         // Only an admin may import from directories, so whose it is is set by hand.
         let owner = move |tx: &crate::store::Tx<'_>| {
-            tx.execute("UPDATE imports SET may_publish = ?2 WHERE id = ?1", rusqlite::params![id, may])?;
+            tx.execute("UPDATE imports SET may_publish = ?2 WHERE id = ?1", (&id, may))?;
             Ok::<_, StoreError>(())
         };
         self.works.store.write(owner).await.unwrap();
