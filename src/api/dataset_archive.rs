@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -149,20 +149,8 @@ async fn send(
 ) -> Result<Response, Problem> {
     let (dataset, version) = both(&path)?;
     let outgoing = services.outgoing(caller, dataset, version, prefix).await?;
-    let (kind, ending) = match bundle {
-        BundleKind::Tar => ("application/x-tar", "tar"),
-        BundleKind::Zip => ("application/zip", "zip"),
-    };
-    let head = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
-        (header::CONTENT_DISPOSITION, download::attachment(&format!("{}.{ending}", outgoing.name))),
-    ];
-    let stream = services.stream()?;
-    let pieces = download::written(move |out| {
-        let _stream = stream;
-        outgoing.write(bundle, out)
-    });
-    Ok((head, download::body(pieces, lease)).into_response())
+    let name = outgoing.name.clone();
+    download::archive(services, lease, bundle, &name, move |out| outgoing.write(bundle, out))
 }
 
 async fn put(

@@ -8,8 +8,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::{
     KeyBook, artifacts, box_now, caller, dataset_archive, dataset_files, dataset_multipart, dataset_tags, datasets,
-    diff, events, gpus, health, imports, job_charts, job_logs, job_metrics, jobs, keys, lineage, machine_types,
-    metrics, openapi, projects, queue, secrets, session,
+    diff, events, file_listing, gpus, health, imports, job_charts, job_logs, job_metrics, jobs, keys, known_files,
+    lineage, machine_types, metrics, openapi, projects, queue, secrets, session,
     shell::{self, Shell},
     signed, storage, storage_providers, uploads, versions,
 };
@@ -35,6 +35,8 @@ fn closed_routes() -> OpenApiRouter<Services> {
         .merge(datasets::routes())
         .merge(versions::routes())
         .merge(dataset_files::routes())
+        .merge(file_listing::routes())
+        .merge(known_files::routes())
         .merge(dataset_archive::routes())
         .merge(dataset_multipart::routes())
         .merge(dataset_tags::routes())
