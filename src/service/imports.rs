@@ -4,8 +4,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::{
-    Invalid, ServiceError, Services, dataset_files::check_new_path, job_draft::check_text, references,
-    versions::committed,
+    Invalid, ServiceError, Services, dataset_files::check_new_path, references, text::check_text, versions::committed,
 };
 use crate::{
     auth::Secret,

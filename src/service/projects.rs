@@ -1,6 +1,6 @@
 //! Projects: make, look, rename, delete.
 
-use super::{ServiceError, Services, blocking, job_draft::check_text};
+use super::{ServiceError, Services, blocking, text::check_text};
 use crate::{
     domain::{
         caller::{Action, Caller},

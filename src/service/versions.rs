@@ -6,11 +6,10 @@ use serde_json::json;
 
 use super::{
     Invalid, ServiceError, Services,
-    datasets::check_lines,
     deleting::Obstacles,
-    job_draft::check_text,
     references::{self, Resolved},
     tags::{self, check_tag_name},
+    text::{check_lines, check_text},
 };
 use crate::{
     domain::{
