@@ -277,8 +277,8 @@ async function resumable(dataset, version, path, file) {
   const looks = `${file.size}/${file.lastModified}`;
   const { items } = await api.multipartUploads(dataset, version);
   for (const earlier of items.filter((candidate) => candidate.path === path)) {
-    const partBytes = earlier.partBytes ?? earlier.parts.find(({ number }) => number === 1)?.bytes;
-    if (partBytes && localStorage.getItem(memoryOf(earlier.id)) === looks) {
+    const { partBytes } = earlier;
+    if (localStorage.getItem(memoryOf(earlier.id)) === looks) {
       return { id: earlier.id, partBytes, parts: new Map(earlier.parts.map(({ number, bytes }) => [number, bytes])) };
     }
   }

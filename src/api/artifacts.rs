@@ -4,12 +4,9 @@
 
 use std::{fmt, str::FromStr};
 
-use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, response::Response};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{HeaderMap, HeaderValue, header};
+use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -200,25 +197,14 @@ async fn bundle(
     bundle: BundleKind,
 ) -> Result<Response, Problem> {
     let tree = services.artifact_tree(caller, id).await?;
-    let (kind, ending) = match bundle {
-        BundleKind::Tar => ("application/x-tar", "tar"),
-        BundleKind::Zip => ("application/zip", "zip"),
-    };
     let job = id.clone();
-    let stream = services.stream()?;
-    let pieces = download::written(move |out| {
-        let _stream = stream;
+    download::archive(services, lease, bundle, &format!("{id}-artifacts"), move |out| {
         let bundled = tree.bundle(bundle, out)?;
         if bundled.left_out + bundled.shrank > 0 {
             tracing::info!(%job, ?bundled, "some artifacts could not be bundled as they are");
         }
         Ok(())
-    });
-    let head = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
-        (header::CONTENT_DISPOSITION, download::attachment(&format!("{id}-artifacts.{ending}"))),
-    ];
-    Ok((head, download::body(pieces, lease)).into_response())
+    })
 }
 
 #[cfg(test)]

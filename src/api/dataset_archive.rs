@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -149,20 +149,8 @@ async fn send(
 ) -> Result<Response, Problem> {
     let (dataset, version) = both(&path)?;
     let outgoing = services.outgoing(caller, dataset, version, prefix).await?;
-    let (kind, ending) = match bundle {
-        BundleKind::Tar => ("application/x-tar", "tar"),
-        BundleKind::Zip => ("application/zip", "zip"),
-    };
-    let head = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
-        (header::CONTENT_DISPOSITION, download::attachment(&format!("{}.{ending}", outgoing.name))),
-    ];
-    let stream = services.stream()?;
-    let pieces = download::written(move |out| {
-        let _stream = stream;
-        outgoing.write(bundle, out)
-    });
-    Ok((head, download::body(pieces, lease)).into_response())
+    let name = outgoing.name.clone();
+    download::archive(services, lease, bundle, &name, move |out| outgoing.write(bundle, out))
 }
 
 async fn put(
@@ -192,7 +180,7 @@ async fn put(
     request_body(content = Vec<u8>, content_type = "application/x-tar", description = "The archive"),
     responses(
         (status = 200, body = TakenView),
-        (status = 409, description = "`version_committed`, `is_directory` or `not_a_directory`"),
+        (status = 409, description = "`version_committed`, `too_many_files`, `is_directory` or `not_a_directory`"),
         (status = 422, description = "`bad_archive`: the entry that cannot be taken and why"),
         (status = 507, description = "`disk_full` or `quota_exceeded`"),
     ),
@@ -304,5 +292,36 @@ mod tests {
         assert!(bomb.len() < 1 << 20);
         assert_eq!(api.put(&format!("{path}.tar"), bomb).await.problem(), (507, "quota_exceeded"));
         assert_eq!(api.ask("GET", &path, None).await.body["files"], json!(0));
+    }
+
+    #[tokio::test]
+    async fn a_full_version_takes_on_no_more_files_however_they_come_and_replaces_those_it_has() {
+        let api = Api::with_limits(0, 2).await;
+        let path = api.draft("d").await;
+        let file = |name: &str| format!("{path}/files/{name}");
+        for name in ["a", "b"] {
+            assert_eq!(api.put(&file(name), "old").await.status, 201);
+        }
+        let refused = api.put(&file("c"), "new").await;
+        assert_eq!(refused.problem(), (409, "too_many_files"));
+        assert!(refused.text.contains("2 files") && refused.text.contains("storage.version_files"), "{}", refused.text);
+        assert_eq!(api.put(&file("c"), vec![0; 3 << 20]).await.problem(), (409, "too_many_files"));
+        let known = |name: &str| json!({ "files": [{ "path": name, "blake3": blake3::hash(b"old").to_string() }] });
+        let ask = async |name: &str| api.ask("POST", &format!("{path}/known"), Some(known(name))).await;
+        assert_eq!(ask("c").await.problem(), (409, "too_many_files"));
+        let begun = api.ask("POST", &format!("{path}/multipart"), Some(json!({ "path": "c" }))).await;
+        assert_eq!(begun.problem(), (409, "too_many_files"));
+        for files in [&[("c", &b"1"[..])][..], &[("a", b"1"), ("c", b"1")]] {
+            assert_eq!(api.put(&format!("{path}.tar"), packed(files)).await.problem(), (409, "too_many_files"));
+        }
+        assert_eq!(api.ask("GET", &file("a"), None).await.text, "old");
+
+        assert_eq!(api.put(&file("a"), "new").await.status, 200);
+        assert_eq!(ask("b").await.body, json!({ "linked": 1, "missing": [] }));
+        let taken = api.put(&format!("{path}.tar"), packed(&[("a", b"1"), ("b", b"2")])).await;
+        assert_eq!(taken.body["replacedFiles"], json!(2), "{}", taken.text);
+        assert_eq!(api.ask("DELETE", &file("b"), None).await.status, 204);
+        assert_eq!(api.put(&file("c"), "new").await.status, 201);
+        assert_eq!(api.ask("POST", &format!("{path}/commit"), None).await.status, 200);
     }
 }

@@ -1,17 +1,12 @@
-//! `/datasets/{dataset}/versions/{version}/files`: what is in a version, by path. Bodies are the
-//! files themselves, of any size up to the limit, and go to the disk as they come.
+//! `/datasets/{dataset}/versions/{version}/files/{path}`: one file of a version. Bodies are the files
+//! themselves, of any size up to the limit, and go to the disk as they come.
 
 use std::time::Duration;
 
 use axum::{
-    Extension,
     body::Body,
     extract::{Request, State},
     response::{IntoResponse, Response},
-};
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -19,128 +14,37 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Cursor, Json, Lease, Page, Paged, Path, Problem, Query,
-    body::BodyLimit,
+    Json, Lease, Problem, Query,
     datasets::named,
     download,
     problem::ProblemDocument,
     sent_file::{self, Wanted},
-    tree_path::{self, TreePath},
+    tree_path::TreePath,
     uploads::{announced, arriving, refuse_forms},
-    versions::{both, version_named},
+    versions::version_named,
 };
 use crate::{
     domain::{
         caller::Caller,
-        content::{Content, ContentHash, Entry, EntryKind},
+        content::{Content, ContentHash},
         dataset::{DatasetRef, VersionRef},
         user_path::UserPath,
     },
     service::{
         Services,
-        dataset_files::{FileDraft, FilePut, KnownFile},
-        version_home::{FileFound, FileSource, HomeItem, read_s3},
+        dataset_files::{FileDraft, FilePut},
+        version_home::{FileFound, FileSource, read_s3},
     },
-    storage::dataset::ListQuery,
 };
 
 /// How long one file may take to come, however steadily.
 pub(super) const LONGEST: Duration = Duration::from_secs(48 * 3600);
-/// Largest body of a question for files that are stored already, in bytes.
-const KNOWN_BODY: u64 = 16 << 20;
 /// Names the hash that the bytes must have.
 const HASH: &str = "x-content-blake3";
 
 /// Returns the routes of this resource.
 pub fn routes() -> OpenApiRouter<Services> {
-    OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(get, put, delete))
-        .merge(OpenApiRouter::new().routes(routes!(known)).layer(Extension(BodyLimit(KNOWN_BODY))))
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[into_params(parameter_in = Query)]
-struct FilesQuery {
-    /// Only paths that begin with this. End it with `/` for what is in a directory.
-    #[serde(default)]
-    prefix: String,
-    /// The same as base64, where it is not UTF-8.
-    prefix_base64: Option<String>,
-    /// Everything below, not only what is directly there. False when left out.
-    #[serde(default)]
-    recursive: bool,
-}
-
-/// A file, a link or a directory.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct EntryView {
-    path: String,
-    /// The path's bytes, where they are not UTF-8 and `path` shows replacements.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_base64: Option<String>,
-    /// `file`, `link` (never followed here) or `directory`.
-    kind: &'static str,
-    /// Of a file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<u64>,
-    /// Hash of a file's bytes; not there for one that came to S3 by other ways, until it is committed.
-    #[schema(value_type = Option<String>)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    blake3: Option<ContentHash>,
-    /// Whether a file may be executed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    executable: Option<bool>,
-    /// Where a link points.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<String>,
-}
-
-impl EntryView {
-    fn new(path: &UserPath, kind: &'static str) -> Self {
-        Self {
-            path: path.to_text(),
-            path_base64: path_base64(path),
-            kind,
-            bytes: None,
-            blake3: None,
-            executable: None,
-            target: None,
-        }
-    }
-}
-
-/// Returns a path's bytes where they are no text.
-pub(super) fn path_base64(path: &UserPath) -> Option<String> {
-    std::str::from_utf8(path.as_bytes()).is_err().then(|| STANDARD.encode(path.as_bytes()))
-}
-
-impl From<Entry> for EntryView {
-    fn from(entry: Entry) -> Self {
-        match entry.kind {
-            EntryKind::File(content) => Self {
-                bytes: Some(content.bytes),
-                blake3: Some(content.hash),
-                executable: Some(content.executable),
-                ..Self::new(&entry.path, "file")
-            },
-            EntryKind::Link(target) => {
-                Self { target: Some(String::from_utf8_lossy(&target).into_owned()), ..Self::new(&entry.path, "link") }
-            }
-        }
-    }
-}
-
-impl From<HomeItem> for EntryView {
-    fn from(item: HomeItem) -> Self {
-        match item {
-            HomeItem::Entry(entry) => entry.into(),
-            HomeItem::Directory(path) => Self::new(&path, "directory"),
-            HomeItem::Unread { path, bytes } => Self { bytes: Some(bytes), ..Self::new(&path, "file") },
-        }
-    }
+    OpenApiRouter::new().routes(routes!(get, put, delete))
 }
 
 /// A file that was put.
@@ -178,74 +82,9 @@ struct GetQuery {
     download: bool,
 }
 
-/// Files that may be stored already.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct AskKnown {
-    /// 10,000 at most.
-    files: Vec<AskedFile>,
-}
-
-/// A file that may be stored already.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct AskedFile {
-    path: String,
-    #[schema(value_type = String)]
-    blake3: ContentHash,
-    #[serde(default)]
-    executable: bool,
-}
-
-/// What was there, and what must be sent.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct KnownView {
-    /// How many are in the version now without having been sent.
-    linked: u64,
-    /// Places in `files` of those that must be sent, counted from 0.
-    missing: Vec<usize>,
-}
-
 /// Reads which file of which version a URL names.
 fn place(at: TreePath) -> Result<(DatasetRef, VersionRef, UserPath), Problem> {
     Ok((named(&at.dataset)?, version_named(&at.version)?, at.path))
-}
-
-/// List files of a version
-///
-/// In the order of their paths' bytes. What is deeper is shown as its directory, unless `recursive`.
-#[utoipa::path(
-    get, path = "/datasets/{dataset}/versions/{version}/files", tag = "dataset files",
-    params(
-        ("dataset" = String, Path, description = "Id, name, or `gradient/NAME` with its slash escaped"),
-        ("version" = String, Path, description = "Id, tag or `latest`"), FilesQuery,
-        ("limit" = Option<u32>, Query, description = "1 to 500; 50 when left out"),
-        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
-    ),
-    responses((status = 200, body = Page<EntryView>)),
-)]
-async fn list(
-    State(services): State<Services>,
-    caller: Caller,
-    Path(path): Path<(String, String)>,
-    paged: Paged<FilesQuery>,
-) -> Result<Json<Page<EntryView>>, Problem> {
-    let (dataset, version) = both(&path)?;
-    let prefix = match paged.filter.prefix_base64 {
-        None => paged.filter.prefix.into_bytes(),
-        Some(text) => STANDARD
-            .decode(text)
-            .map_err(|_| Problem::invalid("invalid_query", "prefixBase64", "prefixBase64 is not base64"))?,
-    };
-    let after = paged.cursor.map(|cursor| cursor.position::<String>()).transpose()?;
-    let after = after.map(|text| URL_SAFE_NO_PAD.decode(text)).transpose();
-    let after =
-        after.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "bad_cursor", "the cursor is not one of this list"))?;
-    let query = ListQuery { prefix, delimiter: !paged.filter.recursive, after, limit: paged.limit as usize };
-    let page = services.files(&caller, dataset, version, query).await?;
-    let items = page.items.into_iter().map(EntryView::from).collect();
-    Ok(Json(Page { items, next: page.next.map(|next| Cursor::new(URL_SAFE_NO_PAD.encode(next))) }))
 }
 
 /// Fetch a file of a version
@@ -322,7 +161,7 @@ pub(super) async fn send(
     responses(
         (status = 201, description = "It is there now", body = FileView),
         (status = 200, description = "It took the place of another", body = FileView),
-        (status = 409, description = "`version_committed`, `is_directory` or `not_a_directory`", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "`version_committed`, `too_many_files`, `is_directory` or `not_a_directory`", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 413, description = "It is larger than this box takes", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 422, description = "`bad_path` or `hash_mismatch`", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 507, description = "`disk_full` or `quota_exceeded`", body = ProblemDocument, content_type = "application/problem+json"),
@@ -388,31 +227,6 @@ async fn delete(State(services): State<Services>, caller: Caller, at: TreePath) 
     let (dataset, version, path) = place(at)?;
     services.delete_file(&caller, dataset, version, path).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Put files that are stored already
-///
-/// By hash: those whose bytes your team has are in the version at once, and only the others must be
-/// sent.
-#[utoipa::path(
-    post, path = "/datasets/{dataset}/versions/{version}/known", tag = "dataset files",
-    params(("dataset" = String, Path, description = "Id or name"), ("version" = String, Path, description = "Id or tag of an uncommitted version")),
-    request_body = AskKnown, responses((status = 200, body = KnownView)),
-)]
-async fn known(
-    State(services): State<Services>,
-    caller: Caller,
-    Path(path): Path<(String, String)>,
-    Json(asked): Json<AskKnown>,
-) -> Result<Json<KnownView>, Problem> {
-    let (dataset, version) = both(&path)?;
-    let read = |file: AskedFile| {
-        let path = tree_path::read(file.path.as_bytes())?;
-        Ok(KnownFile { path, hash: file.blake3, executable: file.executable })
-    };
-    let files = asked.files.into_iter().map(read).collect::<Result<_, Problem>>()?;
-    let known = services.put_known(&caller, dataset, version, files).await?;
-    Ok(Json(KnownView { linked: known.linked, missing: known.missing }))
 }
 
 #[cfg(test)]
@@ -534,70 +348,6 @@ mod tests {
             assert_eq!(api.put(&format!("{path}/files/dir/a/b"), body).await.problem(), (409, "not_a_directory"));
         }
         assert_eq!(get(&api, &path, &[]).await.body["files"], json!(1));
-    }
-
-    #[tokio::test]
-    async fn files_are_listed_by_directory_and_page_by_page() {
-        let api = Api::new().await;
-        let files = [("a/1", "1"), ("a/2", "2"), ("b", "3"), ("c/d/e", "4")];
-        let path = api.committed("d", &files).await;
-        let names = |answer: &Answer| -> Vec<String> {
-            let items = answer.body["items"].as_array().unwrap();
-            items.iter().map(|item| item["path"].as_str().unwrap().to_owned()).collect()
-        };
-        let top = get(&api, &format!("{path}/files"), &[]).await;
-        assert_eq!(names(&top), ["a", "b", "c"]);
-        insta::assert_snapshot!("files", serde_json::to_string_pretty(&top.body).unwrap());
-        assert_eq!(names(&get(&api, &format!("{path}/files?prefix=a/"), &[]).await), ["a/1", "a/2"]);
-        let (mut seen, mut page) = (Vec::new(), format!("{path}/files?recursive=true&limit=3"));
-        loop {
-            let answer = get(&api, &page, &[]).await;
-            seen.extend(names(&answer));
-            let Some(next) = answer.body["next"].as_str() else { break };
-            page = format!("{path}/files?recursive=true&limit=3&cursor={next}");
-        }
-        assert_eq!(seen, ["a/1", "a/2", "b", "c/d/e"]);
-    }
-
-    #[tokio::test]
-    async fn what_is_stored_already_need_not_be_sent_but_only_within_the_team() {
-        let api = Api::new().await;
-        api.committed("one", &[("a", "hello"), ("b", "world")]).await;
-        let hash = |text: &str| blake3::hash(text.as_bytes()).to_string();
-        let asked = json!({ "files": [
-            { "path": "x/a", "blake3": hash("hello") },
-            { "path": "x/c", "blake3": hash("new") },
-            { "path": "x/b", "blake3": hash("world") },
-        ] });
-        let path = api.draft("two").await;
-        let known = api.ask("POST", &format!("{path}/known"), Some(asked.clone())).await;
-        assert_eq!(known.body, json!({ "linked": 2, "missing": [1] }), "{}", known.text);
-        assert_eq!(get(&api, &format!("{path}/files/x/b"), &[]).await.text, "world");
-        let now = get(&api, &path, &[]).await.body;
-        assert_eq!((&now["files"], &now["bytes"]), (&json!(2), &json!(10)));
-
-        let stranger = api.stranger(crate::domain::caller::Scope::Write).await;
-        let key = [("authorization", stranger.as_str())];
-        api.send("POST", "datasets", &key, Some(json!({ "name": "three" }))).await;
-        let version = api.send("POST", "datasets/three/versions", &key, None).await.body;
-        let path = format!("datasets/three/versions/{}/known", version["version"].as_str().unwrap());
-        let known = api.send("POST", &path, &key, Some(asked)).await;
-        assert_eq!(known.body, json!({ "linked": 0, "missing": [0, 1, 2] }));
-    }
-
-    #[tokio::test]
-    async fn ten_thousand_files_are_asked_about_at_once_and_no_more() {
-        let api = Api::new().await;
-        let path = api.draft("d").await;
-        let ask = |count: usize| {
-            let files: Vec<_> = (0..count)
-                .map(|n| json!({ "path": format!("{}/{n}", "dir".repeat(30)), "blake3": "0".repeat(64) }))
-                .collect();
-            json!({ "files": files })
-        };
-        let known = api.ask("POST", &format!("{path}/known"), Some(ask(10_000))).await;
-        assert_eq!(known.body["missing"].as_array().map(Vec::len), Some(10_000), "{}", known.text);
-        assert_eq!(api.ask("POST", &format!("{path}/known"), Some(ask(10_001))).await.status, 422);
     }
 
     #[tokio::test]

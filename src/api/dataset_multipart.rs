@@ -65,6 +65,8 @@ struct MultipartView {
     #[schema(value_type = String)]
     id: MultipartId,
     path: String,
+    /// How large parts are best; others are taken too.
+    part_bytes: u64,
     /// Those that have come whole.
     parts: Vec<PartView>,
 }
@@ -89,6 +91,7 @@ impl From<Multipart> for MultipartView {
         Self {
             id: multipart.id,
             path: multipart.path.to_text(),
+            part_bytes: PART_BYTES,
             parts: multipart.parts.into_iter().map(PartView::from).collect(),
         }
     }
@@ -171,7 +174,7 @@ async fn part(
     responses(
         (status = 201, description = "It is there now", body = FileView),
         (status = 200, description = "It took the place of another", body = FileView),
-        (status = 409, description = "`missing_part`, `version_committed`, `is_directory` or `not_a_directory`"),
+        (status = 409, description = "`missing_part`, `version_committed`, `too_many_files`, `is_directory` or `not_a_directory`"),
     ),
 )]
 async fn complete(
@@ -225,6 +228,7 @@ mod tests {
         api.put(&format!("{upload}/1"), "nonsense").await;
         api.put(&format!("{upload}/1"), "hello ").await;
         let listed = api.ask("GET", &path, None).await.body;
+        assert_eq!(listed["items"][0]["partBytes"], begun.body["partBytes"]);
         assert_eq!(listed["items"][0]["parts"], json!([{ "number": 1, "bytes": 6 }, { "number": 2, "bytes": 5 }]));
 
         let other = format!("{}/multipart/{}", api.draft("d").await, begun.body["id"].as_str().unwrap());

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Cursor, Json, Paged, Path, Problem, dataset_files::path_base64, versions::both};
+use super::{Cursor, Json, Paged, Path, Problem, file_listing::path_base64, versions::both};
 use crate::{
     domain::{caller::Caller, user_path::UserPath},
     service::{

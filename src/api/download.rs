@@ -7,12 +7,16 @@ use std::{
     time::Duration,
 };
 
-use axum::body::{Body, Bytes};
+use axum::{
+    body::{Body, Bytes},
+    response::{IntoResponse, Response},
+};
 use futures_util::{Stream, StreamExt, stream};
-use http::HeaderValue;
+use http::{HeaderValue, header};
 use tokio::{runtime::Handle, sync::mpsc};
 
-use super::Lease;
+use super::{Lease, Problem};
+use crate::{service::Services, storage::bundle::BundleKind};
 
 /// Bytes that are gathered before they are handed on.
 const PIECE: usize = 256 << 10;
@@ -52,6 +56,33 @@ pub(super) fn written(
         }
     });
     stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) })
+}
+
+/// Answers with an archive called `name`, without its ending, that `write` writes while it is sent.
+///
+/// # Errors
+/// When too many long bodies are under way.
+pub(super) fn archive(
+    services: &Services,
+    lease: Lease,
+    kind: BundleKind,
+    name: &str,
+    write: impl FnOnce(&mut PipeWriter) -> io::Result<()> + Send + 'static,
+) -> Result<Response, Problem> {
+    let stream = services.stream()?;
+    let pieces = written(move |out| {
+        let _stream = stream;
+        write(out)
+    });
+    let (kind, ending) = match kind {
+        BundleKind::Tar => ("application/x-tar", "tar"),
+        BundleKind::Zip => ("application/zip", "zip"),
+    };
+    let head = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (header::CONTENT_DISPOSITION, attachment(&format!("{name}.{ending}"))),
+    ];
+    Ok((head, body(pieces, lease)).into_response())
 }
 
 /// The end of a pipe that a thread writes to.

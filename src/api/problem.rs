@@ -16,6 +16,8 @@ use crate::{
 
 /// Longest `detail`, in characters: it may repeat what a client sent.
 const DETAIL: usize = 2000;
+/// When to ask again after too much was asked at once, in seconds.
+const RETRY_AFTER: &str = "5";
 
 /// Why a request did not succeed.
 #[derive(Debug)]
@@ -192,7 +194,8 @@ impl From<ServiceError> for Problem {
             E::Invalid(invalid) => invalid.into(),
             E::Conflict { code, message } => Self::conflict(code, message),
             E::KeyReused(reused) => reused.into(),
-            E::TooMany { code, message } => Self::new(StatusCode::TOO_MANY_REQUESTS, code, message),
+            E::TooMany { code, message } => Self::new(StatusCode::TOO_MANY_REQUESTS, code, message)
+                .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER)),
             E::TooLarge(message) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message),
             E::Forbidden(message) => Self::new(StatusCode::FORBIDDEN, "forbidden", message),
             E::QuotaExceeded(message) => Self::new(StatusCode::INSUFFICIENT_STORAGE, "quota_exceeded", message),
@@ -274,5 +277,15 @@ mod tests {
     async fn what_a_client_sent_is_not_repeated_without_end() {
         let document = document(Problem::not_found("é".repeat(100_000))).await;
         assert!(document["detail"].as_str().unwrap().chars().count() <= DETAIL + 1);
+    }
+
+    #[test]
+    fn who_asks_for_too_much_at_once_hears_when_to_come_again() {
+        let error = ServiceError::TooMany { code: "too_many_streams", message: String::new() };
+        let response = Problem::from(error).into_response();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[header::RETRY_AFTER]),
+            (429, &"5".parse().unwrap())
+        );
     }
 }

@@ -8,8 +8,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::{
     KeyBook, artifacts, box_now, caller, dataset_archive, dataset_files, dataset_multipart, dataset_tags, datasets,
-    diff, events, gpus, health, imports, job_charts, job_logs, job_metrics, jobs, keys, lineage, machine_types,
-    metrics, openapi, projects, queue, secrets, session,
+    diff, events, file_listing, gpus, health, imports, job_charts, job_logs, job_metrics, jobs, keys, known_files,
+    lineage, machine_types, metrics, openapi, projects, queue, secrets, session,
     shell::{self, Shell},
     signed, storage, storage_providers, uploads, versions,
 };
@@ -35,6 +35,8 @@ fn closed_routes() -> OpenApiRouter<Services> {
         .merge(datasets::routes())
         .merge(versions::routes())
         .merge(dataset_files::routes())
+        .merge(file_listing::routes())
+        .merge(known_files::routes())
         .merge(dataset_archive::routes())
         .merge(dataset_multipart::routes())
         .merge(dataset_tags::routes())
@@ -169,11 +171,20 @@ pub mod tests {
 
         /// One whose teams may keep so many bytes each.
         pub async fn with_quota(team_quota_bytes: u64) -> Self {
-            Self::with_pages(team_quota_bytes, |_| Router::new().fallback(|| async { "a page" })).await
+            Self::with_limits(team_quota_bytes, 10_000).await
+        }
+
+        /// One whose teams may keep so many bytes each, and versions so many files.
+        pub async fn with_limits(team_quota_bytes: u64, max_version_files: u64) -> Self {
+            Self::with(team_quota_bytes, max_version_files, |_| Router::new().fallback(|| async { "a page" })).await
         }
 
         /// One with something else where the pages would be.
-        pub async fn with_pages(team_quota_bytes: u64, pages: impl FnOnce(Services) -> Router) -> Self {
+        pub async fn with_pages(pages: impl FnOnce(Services) -> Router) -> Self {
+            Self::with(0, 10_000, pages).await
+        }
+
+        async fn with(team_quota_bytes: u64, max_version_files: u64, pages: impl FnOnce(Services) -> Router) -> Self {
             let dir = tempfile::tempdir().unwrap();
             let data = DataDir::create(dir.path()).unwrap();
             let store = Store::open(&data.database(), &data.backups()).unwrap();
@@ -201,7 +212,7 @@ pub mod tests {
                 },
             };
             let uploads = UploadStore::at(&data.uploads(), limits);
-            let limits = DatasetLimits { max_file_bytes: 64 << 20, max_version_files: 10_000 };
+            let limits = DatasetLimits { max_file_bytes: 64 << 20, max_version_files };
             let datasets = DatasetStore::open(&data, limits);
             let services = Services::new(
                 store.clone(),

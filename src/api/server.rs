@@ -16,6 +16,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower_http::add_extension::AddExtension;
 
+use super::slow_reader::Paced;
+
 /// How long the head of a request may take to arrive, and how long a connection may be idle.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// Most headers of a request.
@@ -110,7 +112,7 @@ fn answer(
         .header_read_timeout(HEAD_TIME)
         .max_headers(HEADERS)
         .max_buf_size(HEAD)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Paced::new(stream)), service);
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = connection.await {

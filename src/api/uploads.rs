@@ -63,6 +63,7 @@ impl From<Upload> for UploadView {
         (status = 413, description = "It is larger than this box takes", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 415, description = "It is wrapped in a form", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 422, description = "`bad_archive`: the entry that cannot be taken and why", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 429, description = "`too_many_streams`: too many large bodies are under way", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 507, description = "The disk is full", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -160,5 +161,23 @@ mod tests {
         });
         let ended = api.services.upload(&caller, Box::pin(body)).await.unwrap_err();
         assert!(matches!(ended, ServiceError::DiskFull), "{ended:?}");
+    }
+
+    #[tokio::test]
+    async fn a_large_upload_is_refused_while_too_many_bodies_are_under_way_and_a_small_one_is_not() {
+        let api = Api::new().await;
+        let caller = api.services.local_admin(FIRST_USER).await.unwrap();
+        let mut held = Vec::new();
+        while let Ok(permit) = api.services.stream() {
+            held.push(permit);
+        }
+        let upload = async |bytes: usize| {
+            let body = stream::iter([Ok::<_, io::Error>(Bytes::from(vec![b'x'; bytes]))]);
+            api.services.upload(&caller, Box::pin(body)).await.unwrap_err()
+        };
+        assert!(matches!(upload(1 << 20).await, ServiceError::TooMany { code: "too_many_streams", .. }));
+        assert!(matches!(upload(100).await, ServiceError::Invalid(_)), "it is read, and is no archive");
+        drop(held);
+        assert!(matches!(upload(1 << 20).await, ServiceError::Invalid(_)));
     }
 }

@@ -11,14 +11,16 @@ use super::{ByteSize, Span};
 #[serde(deny_unknown_fields)]
 pub struct Storage {
     /// Most bytes that one team may keep on this disk: datasets, `/storage`, artifacts, workspaces and
-    /// uploads together. 0 is no limit. Default 0.
+    /// uploads together; a directory in one of them that is not a dataset counts 4 KiB. 0 is no limit.
+    /// Default 0.
     pub team_quota: ByteSize,
     /// Most bytes of versions on S3 that are kept on this disk as well; the least recently used go
     /// first, never one that is mounted. Default `100GiB`.
     pub cache: ByteSize,
     /// Largest single file of a dataset. Default `1024GiB`.
     pub file: ByteSize,
-    /// Most files in one version. Default 10000000.
+    /// Most files in one version. A draft in a bucket is held to it when it is committed, any other while it
+    /// fills. Directories are only there where files are. Default 10000000.
     pub version_files: u64,
     /// Directories of this machine that datasets may be imported from. Default none.
     pub import_dirs: Vec<PathBuf>,

@@ -135,6 +135,8 @@ pub struct JobOutput {
     pub state: OutputState,
     /// Why it is so, for people.
     pub message: Option<String>,
+    /// Whether who submitted the job might publish when they did.
+    pub may_publish: bool,
 }
 
 words! {

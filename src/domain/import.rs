@@ -28,6 +28,8 @@ pub struct Import {
     pub prefix: String,
     /// Whether the version is committed when everything is there.
     pub commits: bool,
+    /// Whether who asked for it might publish when they did.
+    pub may_publish: bool,
     pub state: ImportState,
     /// What went wrong and what to do.
     pub message: Option<String>,

@@ -57,7 +57,7 @@ pub mod tests {
 
     impl Cloud {
         pub async fn new() -> Self {
-            Self(Api::with_pages(0, router).await)
+            Self(Api::with_pages(router).await)
         }
 
         /// Asks as the client does, with the first key.

@@ -63,6 +63,8 @@ impl From<ServiceError> for Trouble {
             ServiceError::DiskFull | ServiceError::Store(_) | ServiceError::Io(_) | ServiceError::Seal(_) => {
                 Self::Later(error.into())
             }
+            // The source stood still, or all but.
+            ServiceError::Conflict { code: "upload_cut_off", message } => Self::Passing(message),
             other => Self::Final(other.to_string()),
         }
     }
@@ -410,12 +412,14 @@ async fn join(works: &Works, found: &Resolved, home: &Home, staged: Staged, tota
         blocking(move || drop(staged)).await;
         sent?;
     } else {
+        let room = services.room(found, home).await?;
         let alone = services.pass_alone(found).await?;
         // The pass goes along: should nobody wait any more, what is begun still ends behind the gate.
         let joined = blocking(move || {
             files.thaw()?;
+            room.for_tree(&files, staged.tree(), totals.files)?;
             alone.changed(join_dir(&staged, &files, totals.files)?, totals);
-            Ok(())
+            Ok::<_, TreeError>(())
         });
         joined.await.map_err(of_tree)?;
         home.blobs.durable().await?;
@@ -499,6 +503,14 @@ mod tests {
         ] {
             assert_eq!(name_of(key, keys), name);
         }
+    }
+
+    #[test]
+    fn a_source_that_stands_still_is_asked_again() {
+        let still = ServiceError::Conflict { code: "upload_cut_off", message: "nothing came".to_owned() };
+        assert!(matches!(Trouble::from(still), Trouble::Passing(_)));
+        let other = ServiceError::Conflict { code: "is_directory", message: String::new() };
+        assert!(matches!(Trouble::from(other), Trouble::Final(_)));
     }
 
     #[test]

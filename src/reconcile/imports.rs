@@ -14,16 +14,20 @@ use super::{
     Loop, Works, caught, drive,
     import_journal::Journal,
     import_sources::{self, Brought, Trouble},
+    telling::while_telling,
 };
 use crate::{
     domain::{
         content::Totals,
         dataset::{ImportState, VersionState},
         import::Import,
-        time::Timestamp,
     },
-    service::{ServiceError, blocking, references::Resolved},
-    store::{StoreError, datasets, imports, versions},
+    service::{
+        ServiceError, blocking,
+        committing::{Committer, MAY_NOT_PUBLISH},
+        references::Resolved,
+    },
+    store::{StoreError, Tx, datasets, imports, versions},
 };
 
 /// Imports that go on at the same time.
@@ -34,8 +38,6 @@ const PERIOD: Duration = Duration::from_secs(10);
 const TRIES: u32 = 4;
 /// Pause before the second try; doubled for each further one.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Time between two words on how far an import is.
-const TELL: Duration = Duration::from_secs(1);
 
 /// Starts the loop.
 pub fn start(works: &Works) {
@@ -168,6 +170,11 @@ async fn settle(works: &Works, import: &Import, brought: Result<Brought, String>
             Err(error @ (ServiceError::DiskFull | ServiceError::Store(_) | ServiceError::Io(_))) => {
                 return Err(error.into());
             }
+            Err(ServiceError::Conflict { code: MAY_NOT_PUBLISH, message }) => {
+                // The version says it too: whoever may commit it looks there.
+                works.services.note_draft(import.version_seq, format!("import {}: {message}", import.id)).await?;
+                (ImportState::Failed, Some(format!("everything is there, and the version is a draft: {message}")))
+            }
             Err(error) => (
                 ImportState::Failed,
                 Some(format!("everything is there, and the version could not be committed: {error}")),
@@ -202,7 +209,8 @@ async fn commit(works: &Works, import: &Import) -> Result<(), ServiceError> {
             return Err(ServiceError::not_found("version", &import.version));
         }
     };
-    works.services.commit_found(found, Some(import.seq)).await.map(drop)
+    let by = Committer { may_publish: import.may_publish, import: Some(import.seq) };
+    works.services.commit_found(found, by).await.map(drop)
 }
 
 async fn is_committed(works: &Works, import: &Import) -> anyhow::Result<bool> {
@@ -228,22 +236,7 @@ async fn version_of(works: &Works, import: &Import) -> Result<Resolved, Trouble>
 
 /// Tells open pages every second how far an import is.
 async fn telling<T>(works: &Works, import: &Import, work: impl Future<Output = T>) -> T {
-    tokio::pin!(work);
-    let mut told = None;
-    let mut tick = tokio::time::interval(TELL);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            _ = tick.tick() => {}
-        }
-        let progress = works.board.import_progress(&import.id);
-        if progress == told {
-            continue;
-        }
-        told = progress;
-        let (row, now): (Import, Timestamp) = (import.clone(), works.clock.now());
-        if let Err(error) = works.store.write(move |tx| imports::tell_progress(tx, &row, now)).await {
-            tracing::debug!(%error, "progress could not be told");
-        }
-    }
+    let row = import.clone();
+    let tell = move |tx: &Tx<'_>, now| imports::tell_progress(tx, &row, now);
+    while_telling(works, || works.board.import_progress(&import.id), tell, work).await
 }

@@ -51,6 +51,7 @@ pub mod samples;
 mod setup_log;
 pub mod step;
 mod teardown;
+mod telling;
 #[cfg(test)]
 mod tests;
 pub mod usage;

@@ -16,7 +16,13 @@ use crate::{
         id::{DatasetId, VersionId},
         workload::{State, Workload},
     },
-    service::{ServiceError, Services, blocking, references::Resolved, s3_versions::send_tree},
+    service::{
+        ServiceError, Services, blocking,
+        committing::{Committer, MAY_NOT_PUBLISH},
+        references::Resolved,
+        s3_versions::send_tree,
+        version_home::of_tree,
+    },
     storage::{
         beneath::Beneath,
         dataset::{CareError, DirError, DirTaken, TreeError, Writers, adopt_aside, adopt_dir, usage},
@@ -88,7 +94,7 @@ async fn collect_one(
     let refused = match workload.state {
         // Somebody wanted also what another run left to be one.
         _ if found.version.state == VersionState::Committed => None,
-        State::Stopped => commit(&works.services, found).await?,
+        State::Stopped => commit(&works.services, found, output.may_publish).await?,
         _ => Some(note(workload)),
     };
     let settled = match refused {
@@ -188,6 +194,9 @@ async fn take(
     found: &Resolved,
     source: PathBuf,
 ) -> Result<Option<String>, Obstacle> {
+    let home = works.services.home(&found.dataset, &found.version.id).await;
+    let home = home.map_err(Obstacle::of_service)?;
+    let limit = works.services.dataset_store().limits().max_version_files;
     let pass = match works.services.pass(found).await {
         Ok(pass) => pass,
         // Somebody committed it as it was; what is not in it now never will be.
@@ -199,12 +208,10 @@ async fn take(
         // All of it was taken and its place removed before this was broken off.
         return Ok(None);
     }
-    let home = works.services.home(&found.dataset, &found.version.id).await;
-    let home = home.map_err(Obstacle::of_service)?;
-    let (seq, now) = (workload.seq, works.clock.now());
+    let seq = workload.seq;
     // Runs of a team share a directory, and so sockets, through which one could hand another a file
     // that it has open for writing.
-    let writers = match works.store.read(move |connection| workloads::had_company(connection, seq, now)).await? {
+    let writers = match works.store.read(move |connection| workloads::had_company(connection, seq)).await? {
         true => Writers::Perhaps,
         false => Writers::Gone,
     };
@@ -222,7 +229,13 @@ async fn take(
             let mut refused = refused.lock().expect("no code panics while it holds this lock");
             let more = so_far.bytes.saturating_sub(refused.0);
             refused.0 = so_far.bytes;
-            match services.take(&team, more) {
+            let fits = if on_disk && so_far.files > limit {
+                // What a run wrote is the first that its version holds.
+                Err(of_tree(TreeError::TooManyFiles { limit }))
+            } else {
+                services.take(&team, more)
+            };
+            match fits {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => {
                     refused.1 = Some(error);
@@ -264,9 +277,14 @@ fn left_out(taken: &DirTaken) -> Option<String> {
 }
 
 /// Commits a version. Says why it stays a draft, when it cannot be committed as it stands.
-async fn commit(services: &Services, found: Resolved) -> Result<Option<String>, Obstacle> {
-    match services.commit_found(found, None).await {
+async fn commit(services: &Services, found: Resolved, may_publish: bool) -> Result<Option<String>, Obstacle> {
+    let version = found.version.seq;
+    match services.commit_found(found, Committer { may_publish, import: None }).await {
         Ok(_) => Ok(None),
+        Err(ServiceError::Conflict { code: MAY_NOT_PUBLISH, message }) => {
+            services.note_draft(version, message.clone()).await.map_err(Obstacle::of_service)?;
+            Ok(Some(format!("the version is a draft: {message}")))
+        }
         Err(ServiceError::Conflict { code: "import_running", message }) => {
             Ok(Some(format!("the version is a draft, for whoever wants to commit it: {message}")))
         }
@@ -287,6 +305,9 @@ impl Obstacle {
         match error {
             ServiceError::QuotaExceeded(words) => Self::Final(format!(
                 "{words}. The version is a draft with what could be kept; the rest stays with the run until the job is deleted"
+            )),
+            ServiceError::Conflict { code: "too_many_files", message } => Self::Final(format!(
+                "{message}. The version is a draft with what it could hold; the rest stays with the run until the job is deleted"
             )),
             ServiceError::Conflict { message, .. } => Self::Final(message),
             ServiceError::NotFound { .. } => Self::Final("its dataset or version was deleted meanwhile".to_owned()),

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Works, caught, ending, inputs, launch,
     setup_log::SetupLog,
+    telling::while_telling,
     workloads::{may_pass, record},
 };
 use crate::{
@@ -37,15 +38,13 @@ use crate::{
         upload::{UploadError, UploadStore},
         workspace::{self, Contents, WorkspaceError},
     },
-    store::{events, workloads},
+    store::{Tx, events, workloads},
 };
 
 /// Tries of something that may work a moment later, such as a pull.
 const TRIES: u32 = 3;
 /// Pause before the second try; doubled for the third.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Time between two words on how far a pull is.
-const TELL: Duration = Duration::from_secs(1);
 /// Pause of a worker after a preparation that failed for a moment.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long an image that was found is taken to be there still.
@@ -303,29 +302,12 @@ async fn pull(works: &Works, workload: &Workload, spec: &Spec, log: &SetupLog) -
     }
 }
 
-/// Tells open pages every second how far something long is, while it is under way.
+/// Tells open pages every second how far the preparing of a workload is.
 pub(super) async fn telling<T>(works: &Works, workload: &Workload, work: impl Future<Output = T>) -> T {
-    tokio::pin!(work);
-    let mut told = None;
-    let mut tick = tokio::time::interval(TELL);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            _ = tick.tick() => {}
-        }
-        let progress = works.board.progress(&workload.id);
-        if progress == told {
-            continue;
-        }
-        told = progress;
-        let (team, id, now) = (workload.team.clone(), workload.id.clone(), works.clock.now());
-        let event = works
-            .store
-            .write(move |tx| events::append(tx, &team, "job", id.as_str(), "progress", serde_json::json!({}), now));
-        if let Err(error) = event.await {
-            tracing::debug!(%error, "progress could not be told");
-        }
-    }
+    let (team, id) = (workload.team.clone(), workload.id.clone());
+    let tell =
+        move |tx: &Tx<'_>, now| events::append(tx, &team, "job", id.as_str(), "progress", serde_json::json!({}), now);
+    while_telling(works, || works.board.progress(&workload.id), tell, work).await
 }
 
 async fn build(works: &Works, workload: &Workload, spec: &Spec, log: &SetupLog) -> Result<String, Failure> {

@@ -40,6 +40,9 @@ use crate::{
     store::{StoreError, job_outputs, keys, teams},
 };
 
+mod file_limit;
+mod publishing;
+
 struct Ids(AtomicU64);
 
 impl IdSource for Ids {
@@ -356,6 +359,21 @@ impl Rig {
         outputs.into_iter().find(|output| output.name == name).unwrap()
     }
 
+    /// Waits for an import to be over.
+    async fn over(&self, import: &crate::domain::import::Import) -> crate::domain::import::Import {
+        let mut events = self.works.store.changes().events.subscribe();
+        let over = async {
+            loop {
+                let now = self.works.services.import(&self.caller, &import.id).await.unwrap();
+                if now.import.finished_at.is_some() {
+                    return now.import;
+                }
+                let _ = tokio::time::timeout(Duration::from_millis(50), events.changed()).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), over).await.expect("it ends")
+    }
+
     async fn container(&self, workload: &crate::domain::workload::Workload) -> String {
         self.engine.inspect(&launch::container_name("box", workload)).await.unwrap().unwrap().id
     }
@@ -577,17 +595,7 @@ async fn a_directory_is_imported_beneath_its_prefix_and_committed() {
     };
     let import = services.create_import(&rig.caller, "mnist".parse().unwrap(), named(), draft).await.unwrap();
     imports::start(&rig.works);
-    let mut events = rig.works.store.changes().events.subscribe();
-    let over = async {
-        loop {
-            let now = services.import(&rig.caller, &import.import.id).await.unwrap();
-            if now.import.finished_at.is_some() {
-                return now.import;
-            }
-            let _ = tokio::time::timeout(Duration::from_millis(50), events.changed()).await;
-        }
-    };
-    let over = tokio::time::timeout(Duration::from_secs(30), over).await.expect("it ends");
+    let over = rig.over(&import.import).await;
     assert_eq!((over.state, over.message.as_deref()), (ImportState::Done, None));
     let version = services.version(&rig.caller, "mnist".parse().unwrap(), named()).await.unwrap();
     assert!(version.version.committed_at.is_some());
@@ -617,4 +625,42 @@ async fn what_a_team_keeps_is_counted_once_for_equal_files() {
     let now = rig.works.services.storage_now(&rig.caller).await.unwrap();
     let of = |part| now.parts.iter().find(|usage| usage.part == part).unwrap().bytes;
     assert_eq!((of(Part::Datasets), of(Part::Storage)), (7, 5));
+}
+
+#[tokio::test]
+async fn directories_without_files_count_towards_what_a_team_keeps() {
+    let rig = Rig::new().await;
+    let storage = rig.works.data.create_team_storage(&rig.caller.team).unwrap();
+    std::fs::create_dir_all(storage.join("a/b/c")).unwrap();
+    usage::start(&rig.works);
+    let counted = async {
+        while !rig.works.board.team_usage().contains_key(&rig.caller.team) {
+            tokio::task::yield_now().await;
+        }
+        rig.works.board.team_usage()[&rig.caller.team].bytes
+    };
+    let counted = tokio::time::timeout(Duration::from_secs(30), counted).await.expect("it is counted");
+    assert_eq!(counted, 3 * 4096);
+}
+
+#[tokio::test]
+async fn a_run_has_had_company_also_when_that_was_deleted_since() {
+    let rig = Rig::new().await;
+    rig.run();
+    let had = async |job: &JobNow| {
+        let seq = job.job.workload.seq;
+        rig.works.store.read(move |connection| crate::store::workloads::had_company(connection, seq)).await.unwrap()
+    };
+    let first = rig.submit(&["wait"]).await;
+    let running = rig.until(&first, |workload| workload.state == State::Running).await;
+    assert!(!had(&first).await);
+    let second = rig.submit(&["print", "x"]).await;
+    rig.end_of(&second).await;
+    rig.works.services.delete_job(&rig.caller, &second.job.workload.id).await.unwrap();
+    assert!(had(&first).await);
+    rig.engine.finish(&rig.container(&running).await, 0);
+    rig.end_of(&first).await;
+    let third = rig.submit(&["print", "x"]).await;
+    rig.end_of(&third).await;
+    assert!(!had(&third).await, "the first was gone by then");
 }

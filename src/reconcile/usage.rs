@@ -26,6 +26,9 @@ use crate::{
     store::{StoreError, cached_versions, uploads, workloads},
 };
 
+/// What a directory that runs or people have made counts, in bytes: about what an empty one takes. Those
+/// without files would be free otherwise, however many.
+const DIRECTORY: u64 = 4096;
 /// Time between two counts, when none is asked for.
 const PERIOD: Duration = Duration::from_secs(300);
 
@@ -120,7 +123,7 @@ async fn count_run(data: &DataDir, id: &JobId, is_over: bool) -> anyhow::Result<
         Ok([
             (Part::Workspaces, workspaces),
             (Part::Artifacts, count(&run.artifacts())?),
-            (Part::Logs, count(&run.root().join("attempts"))?),
+            (Part::Logs, count_files(&run.root().join("attempts"))?),
         ])
     })
     .await
@@ -141,7 +144,8 @@ async fn count_uploads(works: &Works, teams: &mut BTreeMap<TeamId, Parts>) -> an
 
 async fn count_team(data: &DataDir, team: &TeamId, parts: &mut Parts) -> anyhow::Result<()> {
     let (storage, blobs) = (data.team_storage(team), data.team_blobs(team));
-    let (storage, blobs) = blocking(move || Ok::<_, anyhow::Error>((count(&storage)?, count(&blobs)?))).await?;
+    // The directories of the contents are the box's own. Those of versions are only there where files are.
+    let (storage, blobs) = blocking(move || Ok::<_, anyhow::Error>((count(&storage)?, count_files(&blobs)?))).await?;
     add(parts, Part::Storage, storage);
     add(parts, Part::Datasets, blobs);
     Ok(())
@@ -152,10 +156,16 @@ fn move_to_cache(parts: &mut Parts, bytes: u64) {
     let datasets = parts.entry(Part::Datasets).or_default();
     let bytes = bytes.min(datasets.bytes);
     datasets.bytes -= bytes;
-    add(parts, Part::Cache, Usage { files: 1, bytes, disk_bytes: bytes });
+    add(parts, Part::Cache, Usage { files: 1, bytes, disk_bytes: bytes, directories: 0 });
 }
 
+/// Counts files and directories.
 fn count(path: &Path) -> anyhow::Result<Usage> {
+    let usage = count_files(path)?;
+    Ok(Usage { bytes: usage.bytes.saturating_add(usage.directories.saturating_mul(DIRECTORY)), ..usage })
+}
+
+fn count_files(path: &Path) -> anyhow::Result<Usage> {
     usage(path, &|_| ControlFlow::Continue(())).with_context(|| format!("counting {}", path.display()))
 }
 
@@ -164,6 +174,7 @@ fn sum(one: Usage, other: Usage) -> Usage {
         files: one.files + other.files,
         bytes: one.bytes + other.bytes,
         disk_bytes: one.disk_bytes + other.disk_bytes,
+        directories: one.directories + other.directories,
     }
 }
 

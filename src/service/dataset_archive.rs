@@ -19,6 +19,7 @@ use super::{
     quota,
     references::Resolved,
     s3_versions::send_tree,
+    streams::paced,
     version_home::{Home, of_tree, writable},
 };
 use crate::{
@@ -76,7 +77,7 @@ impl Services {
         }
         let found = self.find_draft(caller, dataset, version).await?;
         let _stream = self.stream()?;
-        self.take_tar_found(&found, prefix, super::streams::paced(body)).await
+        self.take_tar_found(&found, prefix, body).await
     }
 
     /// Takes a tar stream into a version, for whoever has been allowed to.
@@ -86,7 +87,7 @@ impl Services {
         prefix: UserPath,
         body: impl Stream<Item = Result<Bytes, E>> + Unpin + Send,
     ) -> Result<Taken, ServiceError> {
-        let team = &found.dataset.team;
+        let (team, body) = (&found.dataset.team, paced(body));
         self.check_quota(team, 0)?;
         let home = self.home(&found.dataset, &found.version.id).await?;
         let (pieces, waiting) = mpsc::channel(PIECES);
@@ -104,7 +105,7 @@ impl Services {
             self.tell_progress(&found.version);
             return taken;
         }
-        let taken = self.join(found, &home.files, staged).await?;
+        let taken = self.join(found, &home, staged).await?;
         home.blobs.durable().await?;
         self.tell_progress(&found.version);
         Ok(taken)
@@ -168,17 +169,19 @@ impl Services {
     }
 
     /// Moves what came into the version, which nobody else works on meanwhile.
-    async fn join(&self, found: &Resolved, files: &VersionFiles, staged: StagedTar) -> Result<Taken, ServiceError> {
-        let alone = match self.pass_alone(found).await {
-            Ok(alone) => alone,
+    async fn join(&self, found: &Resolved, home: &Home, staged: StagedTar) -> Result<Taken, ServiceError> {
+        let passed = async { Ok((self.room(found, home).await?, self.pass_alone(found).await?)) };
+        let (room, alone) = match passed.await {
+            Ok(passed) => passed,
             Err(error) => {
                 blocking(move || drop(staged)).await;
                 return Err(error);
             }
         };
-        let files = files.clone();
+        let files = home.files.clone();
         let joined = blocking(move || {
             writable(&files)?;
+            room.for_tree(&files, staged.tree(), staged.totals().files)?;
             let taken = staged.join(&files)?;
             alone.changed(taken.replaced, taken.totals);
             Ok(taken)

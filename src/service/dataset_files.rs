@@ -88,14 +88,15 @@ impl Services {
         self.put_as(&found, file, paced(body), true).await
     }
 
-    /// Puts a file into a version, for work in the background, of which there is never much at once.
+    /// Puts a file into a version, for work in the background: of that so little goes on at once that it
+    /// is not counted among the bodies of clients, but a source has to keep their pace.
     pub(crate) async fn put_found<E: std::fmt::Display>(
         &self,
         found: &Resolved,
         file: FileDraft,
         body: impl Stream<Item = Result<Bytes, E>> + Unpin + Send,
     ) -> Result<FilePut, ServiceError> {
-        self.put_as(found, file, body, false).await
+        self.put_as(found, file, paced(body), false).await
     }
 
     /// Puts a file into a version. A large one that `counts` is refused when too many come.
@@ -112,6 +113,7 @@ impl Services {
         if home.s3.is_none() {
             self.check_quota(team, file.announced.unwrap_or(0))?;
         }
+        self.refuse_beyond_limit(found, &home, &file.path).await?;
 
         let mut gathered = Vec::with_capacity(file.announced.map_or(0, |bytes| bytes.min(SMALL as u64)) as usize);
         while gathered.len() <= SMALL {
@@ -136,6 +138,8 @@ impl Services {
             let spooled = blocking(move || writer.spooled()).await.map_err(of_tree)?;
             return self.put_s3(found, &home, files, file, pieces_of(spooled)).await;
         }
+        // Others may have filled it since.
+        self.refuse_beyond_limit(found, &home, &file.path).await?;
         let pass = self.pass(found).await?;
         let (files, path) = (home.files.clone(), file.path.clone());
         let put = blocking(move || {
@@ -379,6 +383,7 @@ impl Services {
         }
         let found = self.find_draft(caller, dataset, version).await?;
         let home = self.home(&found.dataset, &found.version.id).await?;
+        let mut room = self.room(&found, &home).await?;
         let pass = self.pass(&found).await?;
         if let Some(files) = &home.s3 {
             let local = home.files.clone();
@@ -395,13 +400,19 @@ impl Services {
             for (at, KnownFile { path, hash, executable }) in wanted.into_iter().enumerate() {
                 let linked = match blobs.size_of(&hash, executable) {
                     Some(bytes) => {
+                        room.for_file(&files, &path)?;
                         let content = Content { hash, bytes, executable };
                         files.link_known(&path, &content)?.map(|replaced| note(&pass, content, &replaced))
                     }
                     None => None,
                 };
                 match linked {
-                    Some(_) => known.linked += 1,
+                    Some(put) => {
+                        known.linked += 1;
+                        if !put.replaced {
+                            room.took_one();
+                        }
+                    }
                     None => known.missing.push(at),
                 }
             }

@@ -51,6 +51,7 @@ impl Services {
         check_new_path("path", &path)?;
         let (found, home) = self.draft_home(caller, dataset, version).await?;
         self.check_quota(&caller.team, 0)?;
+        self.refuse_beyond_limit(&found, &home, &path).await?;
         let id = MultipartId::mint(&*self.ids);
         let facts = MultipartFacts {
             dataset: found.dataset.id,
@@ -131,6 +132,7 @@ impl Services {
     ) -> Result<(UserPath, FilePut), ServiceError> {
         let (found, home) = self.draft_home(caller, dataset, version).await?;
         let facts = self.facts(&found, &home, &id).await?;
+        self.refuse_beyond_limit(&found, &home, &facts.path).await?;
         let bytes = self.parts_bytes(&home, &id).await?;
         // Once more as much, until the parts are removed.
         self.take(&caller.team, bytes)?;

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::{Invalid, ServiceError, Services, deleting, job_draft::check_text, references};
+use super::{Invalid, ServiceError, Services, deleting, references, text::check_lines};
 use crate::{
     domain::{
         caller::{Action, Caller},
@@ -201,25 +201,6 @@ fn all_versions(connection: &Connection, dataset: i64) -> Result<Vec<crate::doma
 
 fn check_dataset_name(name: &str) -> Result<(), Invalid> {
     check_name(name).map_err(|error| Invalid::new("name", "bad_name", format!("the name {error}")))
-}
-
-/// Checks a text that may have several lines, or be empty.
-pub(super) fn check_lines(field: &str, text: String, longest: usize) -> Result<String, Invalid> {
-    if text.trim().is_empty() {
-        return Ok(String::new());
-    }
-    // Each line by the rule for all texts; the whole by its length.
-    for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        check_text(field, line.replace('\t', " "), longest)?;
-    }
-    if text.chars().count() > longest {
-        return Err(Invalid::new(
-            field,
-            "too_long",
-            format!("{field} is longer than {longest} characters: shorten it"),
-        ));
-    }
-    Ok(text)
 }
 
 fn check_publishable(kind: ProviderKind) -> Result<(), Invalid> {

@@ -4,8 +4,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::{
-    Invalid, ServiceError, Services, dataset_files::check_new_path, job_draft::check_text, references,
-    versions::committed,
+    Invalid, ServiceError, Services, dataset_files::check_new_path, references, text::check_text, versions::committed,
 };
 use crate::{
     auth::Secret,
@@ -88,6 +87,7 @@ impl Services {
         let (source, sealed) = self.check_source(caller, &id, draft.source).await?;
         self.check_quota(&caller.team, 0)?;
         let (services, caller, commits) = (self.clone(), caller.clone(), draft.commits);
+        let may_publish = caller.may(Action::PublishDataset).is_ok();
         let import = self
             .store
             .write(move |tx| {
@@ -106,7 +106,8 @@ impl Services {
                     return Err(ServiceError::TooMany { code: "too_many_imports", message });
                 }
                 let (user, version) = (caller.user.clone(), version.seq);
-                let new = imports::NewImport { id: id.clone(), version, user, source, sealed, prefix, commits };
+                let new =
+                    imports::NewImport { id: id.clone(), version, user, source, sealed, prefix, commits, may_publish };
                 imports::insert(tx, &new, services.clock.now())?;
                 find(tx, &caller, &id)
             })

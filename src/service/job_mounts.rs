@@ -29,6 +29,8 @@ pub(super) struct Mounts {
     pub inputs: Vec<(i64, Input)>,
     /// Each with the number of its dataset.
     pub outputs: Vec<(i64, Output)>,
+    /// Whether outputs may still be committed should their dataset become public.
+    pub may_publish: bool,
 }
 
 /// Finds what a job names, and the newest version of every public dataset, which every job gets.
@@ -42,7 +44,8 @@ pub(super) fn find(
     datasets: &[CheckedMount<Reference>],
     outputs: &[CheckedMount<DatasetRef>],
 ) -> Result<Mounts, ServiceError> {
-    let mut mounts = Mounts::default();
+    let may_publish = caller.may(Action::PublishDataset).is_ok();
+    let mut mounts = Mounts { may_publish, ..Mounts::default() };
     let mut names = HashSet::new();
     for mount in datasets {
         let found = version_to_read(connection, &caller.team, mount)?;
@@ -82,7 +85,7 @@ pub(super) fn insert(
         )?;
     }
     for (dataset, output) in &mounts.outputs {
-        job_outputs::insert(tx, seq, &output.name, *dataset)?;
+        job_outputs::insert(tx, seq, &output.name, *dataset, mounts.may_publish)?;
     }
     Ok(())
 }

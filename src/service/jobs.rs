@@ -4,8 +4,9 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
 use super::{
     Invalid, ServiceError, Services, blocking,
-    job_draft::{CheckedJob, JobDraft, check_tags},
+    job_draft::{CheckedJob, JobDraft},
     job_mounts,
+    job_rules::check_tags,
 };
 use crate::{
     auth::Secret,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Invalid, ServiceError, Services, job_draft::check_text};
+use super::{Invalid, ServiceError, Services, text::check_text};
 use crate::{
     auth::{ApiKey, SessionProof, SessionToken, SignInToken, TokenHash},
     domain::{

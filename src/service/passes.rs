@@ -1,5 +1,6 @@
-//! Who is let in to the files of a version to change them. The gates know what happened since the last
-//! start only, and may close a moment after the row changed; so whoever is in looks at the row again.
+//! Who is let in to the files of a version to change them. The gates know nothing of versions that are
+//! committed or deleted, and may close a moment after the row changed; so whoever is in looks at the row
+//! again.
 
 use super::{
     ServiceError, Services,
@@ -32,7 +33,7 @@ impl Services {
         alone.map_err(|_closed| ServiceError::not_found("version", &found.version.id))
     }
 
-    /// Refuses a version that is committed or deleted, and closes its gate for good.
+    /// Refuses a version that is committed or deleted, and forgets its gate.
     async fn still_draft(&self, found: &Resolved) -> Result<(), ServiceError> {
         let seq = found.version.seq;
         let refused = match self.store.read(move |connection| versions::get(connection, seq)).await? {

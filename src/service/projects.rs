@@ -1,9 +1,6 @@
 //! Projects: make, look, change, delete.
 
-use super::{
-    Invalid, ServiceError, Services, blocking,
-    job_draft::{check_tags, check_text},
-};
+use super::{Invalid, ServiceError, Services, blocking, job_rules::check_tags, text::check_text};
 use crate::{
     domain::{
         caller::{Action, Caller},

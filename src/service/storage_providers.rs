@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Mutex, time::Duration};
 
-use super::{Invalid, ServiceError, Services, blocking, job_draft::check_text};
+use super::{Invalid, ServiceError, Services, blocking, text::check_text};
 use crate::{
     auth::Secret,
     domain::{

@@ -1,4 +1,7 @@
 //! Bodies that go on for long. Each holds a thread till it ends, and there are only so many threads.
+//!
+//! Imports are not among those that are counted: the loop that brings them has a few under way at most,
+//! each with a few files.
 
 use std::{sync::Arc, time::Duration};
 
@@ -84,5 +87,49 @@ mod tests {
         let pieces = vec![Ok(Bytes::from_static(b"a")), Ok(Bytes::from_static(b"b")), Err("broken")];
         let came: Vec<_> = paced(stream::iter(pieces)).collect().await;
         assert_eq!(came, [Ok(Bytes::from_static(b"a")), Ok(Bytes::from_static(b"b")), Err("broken".to_owned())]);
+    }
+
+    /// A body that brings `bytes` and then nothing for `pause`, again and again; and what came of it
+    /// after how long, for an hour at most.
+    async fn brought(bytes: usize, pause: Duration) -> (Option<String>, Duration) {
+        let piece = Bytes::from(vec![0; bytes]);
+        let body = stream::repeat(piece).then(|piece| async move {
+            tokio::time::sleep(pause).await;
+            Ok::<_, String>(piece)
+        });
+        let (begun, mut body) = (Instant::now(), paced(Box::pin(body)));
+        let coming = async {
+            loop {
+                if let Err(words) = body.next().await.expect("it has no end") {
+                    assert!(body.next().await.is_none(), "nothing comes after the error");
+                    return words;
+                }
+            }
+        };
+        (timeout(Duration::from_secs(3600), coming).await.ok(), begun.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stands_still_is_given_up_after_a_minute() {
+        let (words, after) = brought(1 << 20, Duration::from_secs(61)).await;
+        assert_eq!((words.as_deref(), after), (Some("nothing came for 60 seconds"), SILENCE));
+        assert_eq!(brought(1 << 20, Duration::from_secs(59)).await.0, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_is_given_up_after_ten_minutes() {
+        let (words, after) = brought(1, Duration::from_secs(30)).await;
+        assert_eq!((words.as_deref(), after), (Some("less than 1 KiB came in a second"), WINDOW));
+        assert!(brought(1000, Duration::from_secs(1)).await.0.is_some());
+        assert_eq!(brought(1024, Duration::from_secs(1)).await.0, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_not_to_blame_for_a_disk_that_is_slow() {
+        let mut body = paced(stream::iter(vec![Ok::<_, String>(Bytes::from_static(b"a")); 100]));
+        while let Some(piece) = body.next().await {
+            piece.unwrap();
+            tokio::time::sleep(WINDOW).await;
+        }
     }
 }

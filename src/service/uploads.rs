@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt};
 
-use super::{Invalid, ServiceError, Services, blocking};
+use super::{Invalid, ServiceError, Services, blocking, streams::paced};
 use crate::{
     domain::{
         board::DiskRoom,
@@ -32,11 +32,11 @@ impl Services {
     }
 
     /// Takes an archive as it comes, checks every entry of it, and keeps it for a day or for as long as
-    /// a job names it. Broken off, it leaves nothing behind.
+    /// a job names it. Broken off, it leaves nothing behind. A large one is refused when too many come.
     pub async fn upload<E: std::fmt::Display>(
         &self,
         caller: &Caller,
-        mut body: impl Stream<Item = Result<bytes::Bytes, E>> + Unpin + Send,
+        body: impl Stream<Item = Result<bytes::Bytes, E>> + Unpin + Send,
     ) -> Result<Upload, ServiceError> {
         caller.may(Action::SubmitJob)?;
         if *self.board.disk() == DiskRoom::Full {
@@ -45,6 +45,7 @@ impl Services {
         let id = UploadId::mint(&*self.ids);
         let mut writer = self.uploads.begin(id).map_err(of_upload)?;
         let mut piece = Vec::with_capacity(PIECE);
+        let (mut body, mut stream) = (paced(body), None);
         while let Some(bytes) = body.next().await {
             let bytes = bytes.map_err(|error| ServiceError::Conflict {
                 code: "upload_cut_off",
@@ -54,6 +55,10 @@ impl Services {
             if piece.len() >= PIECE {
                 if *self.board.disk() == DiskRoom::Full {
                     return Err(ServiceError::DiskFull);
+                }
+                // A small archive comes and goes at once, and is never refused for the large ones.
+                if stream.is_none() {
+                    stream = Some(self.stream()?);
                 }
                 let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE));
                 writer = blocking(move || writer.write_all(&full).map(|()| writer)).await.map_err(of_upload)?;

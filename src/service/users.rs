@@ -1,6 +1,6 @@
 //! People of the team, and the admin who works at the machine itself.
 
-use super::{ServiceError, Services, job_draft::check_text};
+use super::{ServiceError, Services, text::check_text};
 use crate::{
     auth::{ApiKey, SignInToken},
     domain::{

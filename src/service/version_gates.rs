@@ -3,6 +3,9 @@
 //! later, so steady uploads cannot hold a commit off.
 //!
 //! A gate also keeps what the version holds at the moment, so that showing it does not walk its tree.
+//! It is there from the first work on a draft until the draft is committed or deleted. Nothing is kept of
+//! what is over: who looked a version up just before finds a new gate, and so everybody looks at the row
+//! once more behind it, see [`super::passes`].
 
 use std::{
     collections::HashMap,
@@ -20,13 +23,7 @@ const HELD: &str = "no code panics while it holds this lock";
 
 /// The gates of all versions that somebody works on, by the versions' numbers.
 #[derive(Default)]
-pub struct VersionGates(Mutex<HashMap<i64, Slot>>);
-
-enum Slot {
-    Open(Arc<Gate>),
-    /// Committed or deleted. Remembered, so that who looked a version up just before finds it closed.
-    Closed,
-}
+pub struct VersionGates(Mutex<HashMap<i64, Arc<Gate>>>);
 
 #[derive(Default)]
 struct Gate {
@@ -60,7 +57,7 @@ impl VersionGates {
     /// # Errors
     /// [`Closed`].
     pub async fn shared(&self, version: i64) -> Result<Shared, Closed> {
-        let gate = self.gate(version)?;
+        let gate = self.gate(version);
         let guard = Arc::clone(&gate.lock).read_owned().await;
         if *guard { Err(Closed) } else { Ok(Shared { gate, _guard: guard }) }
     }
@@ -70,50 +67,48 @@ impl VersionGates {
     /// # Errors
     /// [`Closed`].
     pub async fn alone(&self, version: i64) -> Result<Alone, Closed> {
-        let gate = self.gate(version)?;
+        let gate = self.gate(version);
         let guard = Arc::clone(&gate.lock).write_owned().await;
         if *guard { Err(Closed) } else { Ok(Alone { gate, guard }) }
     }
 
-    /// Lets nobody in any more. Who is in may finish.
+    /// Forgets the gate of a version that is no draft any more. Who is in may finish.
     pub fn close(&self, version: i64) {
-        self.0.lock().expect(HELD).insert(version, Slot::Closed);
+        self.0.lock().expect(HELD).remove(&version);
     }
 
     /// Closes the gate of a version that the caller is alone with.
     pub fn close_behind(&self, version: i64, mut alone: Alone) {
-        // First for those who wait at this gate already, then for all others.
+        // For those who wait at this gate already. All others find the version committed.
         *alone.guard = true;
         self.close(version);
     }
 
     /// Returns what a version holds, when that has been counted.
     pub fn totals(&self, version: i64) -> Option<Totals> {
-        match self.0.lock().expect(HELD).get(&version) {
-            Some(Slot::Open(gate)) => *gate.totals.lock().expect(HELD),
-            _ => None,
-        }
+        let gate = self.known(version)?;
+        *gate.totals.lock().expect(HELD)
     }
 
     /// Says whether the caller should tell of the version's changes in a moment: one teller at a time
-    /// speaks for all.
+    /// speaks for all, and nobody once the version is no draft any more.
     pub fn begin_telling(&self, version: i64) -> bool {
-        self.gate(version).is_ok_and(|gate| !gate.telling.swap(true, Ordering::SeqCst))
+        self.known(version).is_some_and(|gate| !gate.telling.swap(true, Ordering::SeqCst))
     }
 
     /// Says that whatever changes from now on needs another teller.
     pub fn end_telling(&self, version: i64) {
-        if let Ok(gate) = self.gate(version) {
+        if let Some(gate) = self.known(version) {
             gate.telling.store(false, Ordering::SeqCst);
         }
     }
 
-    fn gate(&self, version: i64) -> Result<Arc<Gate>, Closed> {
-        let mut slots = self.0.lock().expect(HELD);
-        match slots.entry(version).or_insert_with(|| Slot::Open(Arc::default())) {
-            Slot::Open(gate) => Ok(Arc::clone(gate)),
-            Slot::Closed => Err(Closed),
-        }
+    fn gate(&self, version: i64) -> Arc<Gate> {
+        Arc::clone(self.0.lock().expect(HELD).entry(version).or_default())
+    }
+
+    fn known(&self, version: i64) -> Option<Arc<Gate>> {
+        self.0.lock().expect(HELD).get(&version).map(Arc::clone)
     }
 }
 
@@ -122,9 +117,7 @@ impl Shared {
     pub fn changed(&self, before: Totals, after: Totals) {
         self.gate.changed(before, after);
     }
-}
 
-impl Shared {
     /// Forgets what the version was found to hold: it is counted again when somebody asks.
     pub fn recount(&self) {
         *self.gate.totals.lock().expect(HELD) = None;
@@ -178,7 +171,6 @@ mod tests {
         assert!(futures_util::poll!(&mut later).is_pending());
         gates.close_behind(1, alone);
         assert!(matches!(tokio::time::timeout(SOON, later).await.unwrap(), Err(Closed)));
-        assert!(gates.shared(1).await.is_err() && gates.alone(1).await.is_err());
         assert!(gates.shared(2).await.is_ok());
     }
 
@@ -194,8 +186,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nothing_is_kept_of_a_version_that_is_committed_or_deleted() {
+        let gates = VersionGates::default();
+        let alone = gates.alone(1).await.unwrap();
+        gates.close_behind(1, alone);
+        let inside = gates.shared(2).await.unwrap();
+        gates.close(2);
+        // Whoever is in goes on, and leaves nothing either.
+        inside.changed(Totals::default(), Totals { files: 1, bytes: 1 });
+        drop(inside);
+        assert!(!gates.begin_telling(1) && !gates.begin_telling(2));
+        assert!(gates.0.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
     async fn one_teller_speaks_for_all_until_it_has_spoken() {
         let gates = VersionGates::default();
+        assert!(!gates.begin_telling(1), "nobody works on it");
+        drop(gates.shared(1).await);
         assert!(gates.begin_telling(1));
         assert!(!gates.begin_telling(1));
         gates.end_telling(1);

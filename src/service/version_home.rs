@@ -232,12 +232,15 @@ pub(super) fn writable(files: &VersionFiles) -> Result<(), TreeError> {
     Ok(())
 }
 
-pub(super) fn of_tree(error: TreeError) -> ServiceError {
+pub(crate) fn of_tree(error: TreeError) -> ServiceError {
     let conflict = |code, message: String| ServiceError::Conflict { code, message };
     match error {
         TreeError::Full => ServiceError::DiskFull,
         TreeError::TooLarge { .. } => ServiceError::TooLarge(error.to_string()),
-        TreeError::TooManyFiles { .. } => conflict("too_many_files", format!("{error}: put small files into archives")),
+        TreeError::TooManyFiles { .. } => conflict(
+            "too_many_files",
+            format!("{error} (storage.version_files): put small files into archives, or leave some out"),
+        ),
         TreeError::NotFound => ServiceError::not_found("file", "here"),
         TreeError::IsDirectory(_) => conflict("is_directory", format!("{error}: name a file in it, or another name")),
         TreeError::NotADirectory(_) => {

@@ -1,4 +1,4 @@
-//! Versions: begin one, look, describe, commit, delete.
+//! Versions: begin one, look, describe, delete. Committing one is in [`super::committing`].
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -6,11 +6,10 @@ use serde_json::json;
 
 use super::{
     Invalid, ServiceError, Services,
-    datasets::check_lines,
     deleting::Obstacles,
-    job_draft::check_text,
     references::{self, Resolved},
     tags::{self, check_tag_name},
+    text::{check_lines, check_text},
 };
 use crate::{
     domain::{
@@ -22,7 +21,7 @@ use crate::{
     },
     fault,
     store::{
-        Tx, events, imports, version_tags,
+        Tx, events, version_tags,
         versions::{self, NewVersion},
     },
 };
@@ -256,7 +255,7 @@ impl Services {
 
     /// Counts the files of an uncommitted version: on this disk once after a start; in a bucket, to
     /// which anybody may write, each time.
-    async fn count(&self, found: &Resolved) -> Result<Option<Totals>, ServiceError> {
+    pub(super) async fn count(&self, found: &Resolved) -> Result<Option<Totals>, ServiceError> {
         let home = self.home(&found.dataset, &found.version.id).await;
         if found.dataset.provider_kind == ProviderKind::S3 {
             let counted = match home {
@@ -267,8 +266,8 @@ impl Services {
             return Ok(counted.inspect_err(|error| tracing::debug!(%error, "a draft cannot be counted")).ok());
         }
         let home = home?;
-        let Ok(alone) = self.gates.alone(found.version.seq).await else {
-            // Committed since it was looked up; who asks again hears what it holds.
+        let Ok(alone) = self.pass_alone(found).await else {
+            // Committed or deleted since it was looked up; who asks again hears what it holds.
             return home.totals().await.map(Some);
         };
         if let Some(totals) = alone.totals() {
@@ -308,83 +307,6 @@ impl Services {
             })
             .await?;
         self.now_of(found).await
-    }
-
-    /// Makes a version immutable for ever. Waits for files that are just being added; committing it
-    /// again changes nothing.
-    pub async fn commit_version(
-        &self,
-        caller: &Caller,
-        dataset: DatasetRef,
-        version: VersionRef,
-    ) -> Result<VersionNow, ServiceError> {
-        caller.may(Action::CommitVersion)?;
-        let asker = caller.clone();
-        let found = self
-            .store
-            .read(move |connection| {
-                let dataset = references::to_change(connection, &asker, &dataset)?;
-                let version = references::version(connection, &asker.team, &dataset, &version)?;
-                Ok::<_, ServiceError>(Resolved { dataset, version })
-            })
-            .await?;
-        self.commit_found(found, None).await
-    }
-
-    /// Makes a version immutable for ever, for whoever has been allowed to: `import` when that is what
-    /// asks, as the last thing it does.
-    ///
-    /// # Errors
-    /// [`ServiceError::Conflict`] `import_running` while any other import brings files into it.
-    pub(crate) async fn commit_found(&self, found: Resolved, import: Option<i64>) -> Result<VersionNow, ServiceError> {
-        if found.version.state == VersionState::Committed {
-            return self.now_of(found).await;
-        }
-        let services = self.clone();
-        // In a task of its own: whoever asked may go away half-way, and the work goes on.
-        let committed = tokio::spawn(async move { services.commit_now(found, import).await }).await;
-        committed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-    }
-
-    async fn commit_now(&self, found: Resolved, import: Option<i64>) -> Result<VersionNow, ServiceError> {
-        let seq = found.version.seq;
-        let alone = match self.pass_alone(&found).await {
-            Ok(alone) => alone,
-            // Somebody else was first.
-            Err(ServiceError::Conflict { code: "version_committed", .. }) => return self.again(found).await,
-            Err(error) => return Err(error),
-        };
-        self.store.read(move |connection| refuse_while_imports(connection, seq, import)).await?;
-        let home = self.home(&found.dataset, &found.version.id).await?;
-        let totals = home.freeze().await?;
-        alone.counted(totals);
-        fault::point("version.commit.before");
-        let services = self.clone();
-        let written = self
-            .store
-            .write(move |tx| {
-                // Also those that were accepted meanwhile. The manifest goes with the next change.
-                refuse_while_imports(tx, seq, import)?;
-                let done = versions::commit(tx, seq, totals, services.clock.now())?;
-                let version = versions::get(tx, seq)?;
-                if let Some(version) = version.filter(|_| done) {
-                    let data = json!({ "files": totals.files, "bytes": totals.bytes });
-                    services.tell_version(tx, &version, "committed", data)?;
-                }
-                Ok::<_, ServiceError>(())
-            })
-            .await;
-        fault::point("version.commit.after");
-        written?;
-        self.gates.close_behind(seq, alone);
-        self.again(found).await
-    }
-
-    async fn again(&self, found: Resolved) -> Result<VersionNow, ServiceError> {
-        let seq = found.version.seq;
-        let version = self.store.read(move |connection| versions::get(connection, seq)).await?;
-        let version = version.ok_or_else(|| ServiceError::not_found("version", &found.version.id))?;
-        self.now_of(Resolved { dataset: found.dataset, version }).await
     }
 
     /// Deletes a version. Its files go when nothing mounts them any more.
@@ -458,15 +380,6 @@ impl Services {
 fn parent_gone(parent: impl std::fmt::Display) -> ServiceError {
     let message = format!("the version {parent} was deleted, or is not whole any more: choose another parent");
     ServiceError::Conflict { code: "parent_gone", message }
-}
-
-/// Refuses while any import but `but` brings files into a version.
-fn refuse_while_imports(connection: &rusqlite::Connection, version: i64, but: Option<i64>) -> Result<(), ServiceError> {
-    if imports::any_alive_in(connection, version, but)? {
-        let message = "an import still brings files into this version: wait, or cancel it".to_owned();
-        return Err(ServiceError::Conflict { code: "import_running", message });
-    }
-    Ok(())
 }
 
 /// What adding to a committed version is answered with.

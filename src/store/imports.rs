@@ -22,13 +22,14 @@ pub struct NewImport {
     pub sealed: Option<Vec<u8>>,
     pub prefix: String,
     pub commits: bool,
+    pub may_publish: bool,
 }
 
 /// Adds an import that waits for its turn.
 pub fn insert(tx: &Tx<'_>, new: &NewImport, now: Timestamp) -> Result<(), StoreError> {
     tx.prepare_cached(
-        "INSERT INTO imports (id, version, user_id, source, sealed, prefix, commits, state, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'waiting', ?8)",
+        "INSERT INTO imports (id, version, user_id, source, sealed, prefix, commits, may_publish, state, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'waiting', ?9)",
     )?
     .execute(params![
         new.id,
@@ -38,6 +39,7 @@ pub fn insert(tx: &Tx<'_>, new: &NewImport, now: Timestamp) -> Result<(), StoreE
         new.sealed,
         new.prefix,
         new.commits,
+        new.may_publish,
         now
     ])?;
     let seq = tx.last_insert_rowid();
@@ -51,7 +53,7 @@ pub fn insert(tx: &Tx<'_>, new: &NewImport, now: Timestamp) -> Result<(), StoreE
 fn select(rest: &str) -> String {
     format!(
         "SELECT i.seq, i.id, d.team_id, d.id, v.id, v.seq, u.name, i.source, i.prefix, i.commits, i.state, i.message,
-             i.files, i.bytes, i.created_at, i.finished_at
+             i.files, i.bytes, i.created_at, i.finished_at, i.may_publish
          FROM imports i JOIN versions v ON v.seq = i.version JOIN datasets d ON d.seq = v.dataset
          JOIN users u ON u.id = i.user_id {rest}"
     )
@@ -75,6 +77,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Import> {
         totals: files.zip(bytes).map(|(files, bytes)| Totals { files, bytes }),
         created_at: row.get(14)?,
         finished_at: row.get(15)?,
+        may_publish: row.get(16)?,
     })
 }
 

@@ -8,17 +8,21 @@ use crate::domain::{
     id::JobId,
 };
 
-/// Adds an output of a job that was just accepted. `dataset` is the row.
-pub fn insert(tx: &Tx<'_>, seq: i64, name: &str, dataset: i64) -> Result<(), StoreError> {
-    tx.prepare_cached("INSERT INTO job_outputs (seq, name, dataset, state) VALUES (?1, ?2, ?3, 'waiting')")?
-        .execute(params![seq, name, dataset])?;
+/// Adds an output of a job that was just accepted. `dataset` is the row; `may_publish` says whether who
+/// submitted the job may change what every team gets.
+pub fn insert(tx: &Tx<'_>, seq: i64, name: &str, dataset: i64, may_publish: bool) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "INSERT INTO job_outputs (seq, name, dataset, state, may_publish) VALUES (?1, ?2, ?3, 'waiting', ?4)",
+    )?
+    .execute(params![seq, name, dataset, may_publish])?;
     Ok(())
 }
 
 /// Returns the outputs of a job, by name.
 pub fn of_job(connection: &Connection, job: &JobId) -> Result<Vec<JobOutput>, StoreError> {
     let mut query = connection.prepare_cached(
-        "SELECT o.name, o.dataset, d.id, d.deleted_at IS NOT NULL, o.version, v.id, o.state, o.message
+        "SELECT o.name, o.dataset, d.id, d.deleted_at IS NOT NULL, o.version, v.id, o.state, o.message,
+             o.may_publish
          FROM workloads w JOIN job_outputs o ON o.seq = w.seq JOIN datasets d ON d.seq = o.dataset
          LEFT JOIN versions v ON v.seq = o.version WHERE w.id = ?1 ORDER BY o.name",
     )?;
@@ -32,6 +36,7 @@ pub fn of_job(connection: &Connection, job: &JobId) -> Result<Vec<JobOutput>, St
             version: row.get(5)?,
             state: row.get(6)?,
             message: row.get(7)?,
+            may_publish: row.get(8)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -148,20 +148,25 @@ pub fn waiting(connection: &Connection, team: &TeamId, limit: u32) -> Result<u32
 }
 
 /// Returns whether another workload of the same team was there at some time between the first attempt
-/// of workload `seq` and its end, or `now` if that has not come.
-pub fn had_company(connection: &Connection, seq: i64, now: Timestamp) -> Result<bool, StoreError> {
-    // That nothing of it is left is noted after the last of its processes is gone, so this may say yes
-    // of one that had just ended, but not no of one that had not.
-    let mut query = connection.prepare_cached(
-        "SELECT EXISTS (
-             SELECT 1 FROM workloads me, workloads w
-             WHERE me.seq = ?1 AND w.team_id = me.team_id AND w.seq != me.seq
-               AND (w.teardown_finished_at IS NULL OR w.teardown_finished_at >=
-                    (SELECT min(a.placed_at) FROM attempts a WHERE a.seq = me.seq))
-               AND (SELECT min(a.placed_at) FROM attempts a WHERE a.seq = w.seq)
-                   <= coalesce(max(me.teardown_started_at, coalesce(me.finished_at, 0)), me.finished_at, ?2))",
-    )?;
-    Ok(query.query_row(params![seq, now], |row| row.get(0))?)
+/// of workload `seq` and its end, be it deleted since.
+pub fn had_company(connection: &Connection, seq: i64) -> Result<bool, StoreError> {
+    let mut query = connection.prepare_cached("SELECT had_company FROM workloads WHERE seq = ?1")?;
+    Ok(query.query_row([seq], |row| row.get(0))?)
+}
+
+/// Notes, of a workload that is about to get its place and of all of its team that have had one and are
+/// not torn down, that they are there together. Of two lives that overlap one begins within the other, so
+/// nothing is missed; that nothing of a workload is left is noted after the last of its processes is gone.
+fn meet(tx: &Tx<'_>, seq: i64) -> Result<(), StoreError> {
+    let others = "SELECT w.seq FROM workloads w INDEXED BY workloads_alive, workloads me
+         WHERE me.seq = ?1 AND w.seq != me.seq AND w.team_id = me.team_id
+             AND w.teardown_finished_at IS NULL AND w.attempt > 0";
+    let met =
+        tx.prepare_cached(&format!("UPDATE workloads SET had_company = 1 WHERE seq IN ({others})"))?.execute([seq])?;
+    if met > 0 {
+        tx.prepare_cached("UPDATE workloads SET had_company = 1 WHERE seq = ?1")?.execute([seq])?;
+    }
+    Ok(())
 }
 
 /// Returns what workload `seq` is to run.
@@ -202,6 +207,7 @@ pub fn prepared(tx: &Tx<'_>, workload: &Workload, image_id: &str, now: Timestamp
 pub fn place(tx: &Tx<'_>, workload: &Workload, gpus: &[GpuUuid], now: Timestamp) -> Result<(), StoreError> {
     let attempt = workload.attempt + 1;
     step(tx, workload, Event::Placed, now)?;
+    meet(tx, workload.seq)?;
     tx.prepare_cached(
         "UPDATE workloads SET attempt = ?2, not_before = NULL, reason = NULL, message = NULL, exit_code = NULL,
              started_at = NULL, finished_at = NULL, ports = NULL WHERE seq = ?1",
@@ -356,45 +362,43 @@ mod tests {
     use super::*;
     use crate::store::tests::store;
 
-    /// Adds workload `seq` of `team`, placed and torn down at these times.
-    fn add(tx: &Tx<'_>, seq: i64, team: &str, placed: Option<i64>, gone: Option<i64>) -> Result<(), StoreError> {
+    /// Adds workload `seq` of `team`, which has had so many attempts and is torn down or not.
+    fn add(tx: &Tx<'_>, seq: i64, team: &str, attempt: u32, gone: bool) -> Result<(), StoreError> {
+        let gone = gone.then_some(100);
         tx.execute(
             "INSERT INTO workloads (seq, id, kind, team_id, user_id, project_id, name, spec, cpu_millis, memory_bytes,
-                 gpus, gpu_share, priority, retry_limit, retry_backoff_seconds, created_at, wanted, state,
+                 gpus, gpu_share, priority, retry_limit, retry_backoff_seconds, created_at, wanted, state, attempt,
                  finished_at, teardown_started_at, teardown_finished_at)
-             VALUES (?1, ?1, 'job', ?2, 'u', 'p', 'n', '{}', 1, 1, 0, 1, 0, 0, 0, 0, 'run', 'stopped', ?3, ?3, ?3)",
-            params![seq, team, gone],
+             VALUES (?1, ?1, 'job', ?2, 'u', 'p', 'n', '{}', 1, 1, 0, 1, 0, 0, 0, 0, 'run', 'stopped', ?3, ?4, ?4, ?4)",
+            params![seq, team, attempt, gone],
         )?;
-        if let Some(placed) = placed {
-            tx.execute("INSERT INTO attempts (seq, attempt, placed_at, gpus) VALUES (?1, 1, ?2, '[]')", [seq, placed])?;
-        }
         Ok(())
     }
 
     #[tokio::test]
-    async fn a_workload_had_company_when_the_life_of_another_of_its_team_overlaps_its_own() {
-        // Number 1 is there from 100 to 200.
-        for (team, placed, gone, wanted) in [
-            ("t", None, None, false),
-            ("t", Some(10), Some(99), false),
-            ("t", Some(10), Some(100), true),
-            ("t", Some(120), Some(130), true),
-            ("t", Some(10), None, true),
-            ("t", Some(200), None, true),
-            ("t", Some(201), None, false),
-            ("other", Some(10), None, false),
+    async fn two_workloads_of_a_team_had_company_when_one_got_its_place_while_the_other_was_there() {
+        // Number 1 gets its place now.
+        for (team, attempt, gone, wanted) in [
+            ("t", 0, false, false),
+            ("t", 1, true, false),
+            ("t", 1, false, true),
+            ("t", 2, false, true),
+            ("other", 1, false, false),
         ] {
             let (_dir, store) = store();
             let add_both = move |tx: &Tx<'_>| {
                 tx.execute_batch("PRAGMA defer_foreign_keys = ON")?;
-                add(tx, 1, "t", Some(100), Some(200))?;
-                add(tx, 2, team, placed, gone)?;
-                let had = had_company(tx, 1, Timestamp(500))?;
+                add(tx, 1, "t", 0, false)?;
+                add(tx, 2, team, attempt, gone)?;
+                meet(tx, 1)?;
+                let had = (had_company(tx, 1)?, had_company(tx, 2)?);
+                tx.execute_batch("DELETE FROM workloads WHERE seq = 2")?;
+                assert_eq!(had_company(tx, 1)?, had.0, "what is deleted was there all the same");
                 // Nobody knows these teams and users, so they cannot stay.
                 tx.execute_batch("DELETE FROM workloads")?;
                 Ok::<_, StoreError>(had)
             };
-            assert_eq!(store.write(add_both).await.unwrap(), wanted, "{team} {placed:?} {gone:?}");
+            assert_eq!(store.write(add_both).await.unwrap(), (wanted, wanted), "{team} {attempt} {gone}");
         }
     }
 }

@@ -218,7 +218,7 @@ export class MockDatasets {
   }
 
   multipartOf(dataset, version) {
-    return [...this.multipart.values()].filter((upload) => upload.dataset === dataset && upload.version === version).map(({ id, path, parts }) => ({ id, path, parts: [...parts].sort(([a], [b]) => a - b).map(([number, bytes]) => ({ number, bytes })) }));
+    return [...this.multipart.values()].filter((upload) => upload.dataset === dataset && upload.version === version).map(({ id, path, parts }) => ({ id, path, partBytes: this.partBytes, parts: [...parts].sort(([a], [b]) => a - b).map(([number, bytes]) => ({ number, bytes })) }));
   }
 
   complete(one, id) {

@@ -14,7 +14,7 @@ pub enum TreeError {
         /// Bytes.
         limit: u64,
     },
-    #[error("the version has more than {limit} files, the most that one may have")]
+    #[error("the version would have more than {limit} files, the most that one may have")]
     TooManyFiles { limit: u64 },
     #[error("there is no such file")]
     NotFound,

@@ -65,6 +65,11 @@ impl StagedTar {
         self.staged.tree()
     }
 
+    /// Returns how much came.
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
     /// Moves everything into the version that it was read for. Quick, for directories that the version
     /// does not have are moved whole. Not durable when it returns, see `Blobs::durable`.
     ///

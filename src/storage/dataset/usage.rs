@@ -21,6 +21,7 @@ pub struct Usage {
     /// What they and the directories take on the disk: less than `bytes` for a file with holes, more
     /// for many small ones.
     pub disk_bytes: u64,
+    pub directories: u64,
 }
 
 /// Counts what is beneath `root`, nothing if there is no such directory. A file of several names
@@ -57,7 +58,9 @@ impl Visitor for Count<'_> {
             return Ok(false);
         }
         self.usage.disk_bytes = self.usage.disk_bytes.saturating_add(inode.disk_bytes);
-        if !is_directory {
+        if is_directory {
+            self.usage.directories += 1;
+        } else {
             self.usage.files += 1;
             self.usage.bytes = self.usage.bytes.saturating_add(inode.bytes);
         }
@@ -88,6 +91,7 @@ mod tests {
         symlink("../../out", tree.path().join("in/a/link")).unwrap();
         let usage = usage(&tree.path().join("in"), &|_| ControlFlow::Continue(())).unwrap();
         assert_eq!((usage.files, usage.bytes), (3, 5000 + 3 + "../../out".len() as u64));
+        assert_eq!(usage.directories, 2);
         assert!(usage.disk_bytes >= 5000 && usage.disk_bytes < 100_000, "{usage:?}");
     }
 

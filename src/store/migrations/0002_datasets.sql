@@ -89,6 +89,10 @@ CREATE TABLE version_uses (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX version_uses_by_job ON version_uses (job_id);
 
+-- Whether another run of the team was there at some time of this one's life. Noted when the later of the
+-- two gets its place: a row that is deleted cannot be asked any more.
+ALTER TABLE workloads ADD COLUMN had_company INTEGER NOT NULL DEFAULT 0 CHECK (had_company IN (0, 1));
+
 -- What a job writes to /outputs, and what became of it.
 CREATE TABLE job_outputs (
     seq         INTEGER NOT NULL REFERENCES workloads (seq) ON DELETE CASCADE,
@@ -97,6 +101,8 @@ CREATE TABLE job_outputs (
     version     INTEGER REFERENCES versions (seq),
     state       TEXT    NOT NULL CHECK (state IN ('waiting', 'collecting', 'committed', 'draft', 'empty', 'failed')),
     message     TEXT,
+    -- Whether who submitted the job might publish: the dataset may have become public by the end.
+    may_publish INTEGER NOT NULL CHECK (may_publish IN (0, 1)),
     PRIMARY KEY (seq, name)
 ) STRICT, WITHOUT ROWID;
 
@@ -110,6 +116,8 @@ CREATE TABLE imports (
     sealed      BLOB,
     prefix      TEXT    NOT NULL,
     commits     INTEGER NOT NULL CHECK (commits IN (0, 1)),
+    -- Whether who asked for it might publish: the dataset may have become public by the end.
+    may_publish INTEGER NOT NULL CHECK (may_publish IN (0, 1)),
     state       TEXT    NOT NULL CHECK (state IN ('waiting', 'running', 'done', 'failed', 'cancelled')),
     message     TEXT,
     files       INTEGER,
