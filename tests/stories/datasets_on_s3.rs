@@ -274,3 +274,19 @@ fn a_damaged_copy_that_a_run_reads_is_told_of_until_the_bucket_mends_it() {
     assert!(daemon.text_of(&id).contains(printed.trim()), "{printed}");
     assert_eq!(daemon.read_back(&version)["d/data"], hash);
 }
+
+#[test]
+fn what_is_here_on_its_way_to_a_bucket_counts_towards_the_quota_as_long_as_it_is() {
+    let daemon = Daemon::start_with(&[("GRADIENTD_STORAGE__TEAM_QUOTA", "40MiB")]);
+    let s3 = S3::start();
+    let dataset = s3.dataset(&daemon, "passing");
+    let version = daemon.draft(&dataset);
+    for n in 0..3 {
+        let put = daemon.put_file(&version, &format!("f{n}"), &noise(n, 20 << 20));
+        assert_eq!(put.status, 201, "{}\n{}", put.text(), daemon.log());
+    }
+    let put = daemon.put_file(&version, "larger", &noise(9, 48 << 20));
+    assert!(put.status / 100 == 4 || put.status == 507, "{}", put.status);
+    assert!(put.text().contains("team_quota"), "{}", put.text());
+    assert_eq!(daemon.commit(&version)["files"], 3);
+}
