@@ -38,10 +38,21 @@ class StorageIntegrity extends Element {
   #state(check) {
     if (!check) return html`<p class="small">Nothing was checked yet.</p>`;
     const damaged = check.damaged ?? [];
+    const mended = check.mended ?? [];
     return html`
       ${check.running ? html`<meter-bar .label=${`Checking, ${count(check.checkedFiles, "file")} so far`} .text=${`${bytes(check.doneBytes)} of ${bytes(check.totalBytes)}`} .value=${check.totalBytes ? check.doneBytes / check.totalBytes : 0}></meter-bar>`
       : html`<div class="note" data-tone=${damaged.length ? "bad" : check.finishedAt ? "good" : "waiting"} role="status"><ui-icon name=${damaged.length || !check.finishedAt ? "triangle-alert" : "check"}></ui-icon><div><strong>${damaged.length ? `${count(damaged.length, "damaged file")}` : check.finishedAt ? "All that was read is sound" : "The last check did not get to its end"}</strong><div class="small soft">${count(check.checkedFiles, "file")}, ${bytes(check.doneBytes)}, ${check.finishedAt ? html`checked <time-ago at=${check.finishedAt}></time-ago>` : html`begun <time-ago at=${check.startedAt}></time-ago>`}</div></div></div>`}
-      ${damaged.length ? html`<ul class="damaged-list">${damaged.map((item) => this.#damaged(item))}</ul>` : nothing}`;
+      ${damaged.length ? html`<ul class="damaged-list">${damaged.map((item) => this.#damaged(item))}</ul>` : nothing}
+      ${mended.length ? this.#mended(mended, check) : nothing}`;
+  }
+
+  #mended(versions, { finishedAt, startedAt }) {
+    const files = versions.reduce((sum, version) => sum + version.files, 0);
+    return html`
+      <details class="mended"><summary class="small">${count(files, "file")} whole again in ${count(versions.length, "version")}, mended <time-ago at=${finishedAt ?? startedAt}></time-ago></summary>
+        <p class="small quiet">They had been damaged. Their bytes came again, sent into any version or read from the bucket of their own, and were put back.</p>
+        <ul class="mended-list">${versions.map(({ dataset, name, version, files: whole }) => html`<li class="spread small"><a class="link cut" href="/datasets/${dataset}/versions/${version}">${name}:${version}</a><span class="quiet nowrap">${count(whole, "file")}</span></li>`)}</ul>
+      </details>`;
   }
 
   #damaged({ blake3, bytes: size, foundAt, versions }) {

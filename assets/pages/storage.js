@@ -36,6 +36,7 @@ export default class StoragePage extends Page {
     const admin = document.querySelector("app-shell").session?.scope === "admin";
     return html`
       <header class="page-head"><div><h1>Storage</h1><p>What of this box's disk the team uses, and where datasets may lie instead.</p></div></header>
+      ${this.storage.value?.check?.damaged ? html`<div class="note page-note" data-tone="bad" role="alert"><ui-icon name="triangle-alert"></ui-icon><div><strong>${count(this.storage.value.check.damaged, "stored file")} ${this.storage.value.check.damaged === 1 ? "is" : "are"} damaged</strong><div class="small soft">New jobs are refused the versions that have such files. <a class="link" href="#integrity-title">See which, and send them again.</a></div></div></div>` : nothing}
       ${this.storage.show((storage) => this.#use(storage))}
       <section class="section" aria-labelledby="providers-title"><div class="section-head"><h2 id="providers-title">Storage providers</h2></div><storage-providers ?admin=${admin}></storage-providers></section>
       ${this.storage.value ? this.#cache(this.storage.value.cache) : nothing}
@@ -63,7 +64,7 @@ export default class StoragePage extends Page {
         </div>
         <table class="use-table"><thead class="visually-hidden"><tr><th>Part</th><th>What it is</th><th>Files</th><th>Size</th></tr></thead><tbody>
           ${parts.map((part) => html`<tr><td><span class="row-tight"><i class="swatch" data-part=${part.kind}></i>${PARTS[part.kind]?.[0] ?? part.kind}</span></td><td class="quiet small hide-narrow">${PARTS[part.kind]?.[1] ?? ""}${quotaBytes && OUTSIDE_QUOTA.includes(part.kind) ? "; not counted towards the quota" : ""}</td><td class="number quiet small hide-narrow">${count(part.files, "file")}</td><td class="number">${bytes(part.bytes)}</td></tr>`)}
-          ${images ? html`<tr><td><span class="row-tight"><i class="swatch"></i>Images</span></td><td class="quiet small hide-narrow">Container images of the whole box, not of the team's share</td><td class="number quiet small hide-narrow">${count(images.count, "image")}</td><td class="number">${bytes(images.bytes)}</td></tr>` : nothing}
+          ${images ? html`<tr><td><span class="row-tight"><i class="swatch outside"></i>Images</span></td><td class="quiet small hide-narrow">Container images of the whole box, not of the team's share</td><td class="number quiet small hide-narrow">${count(images.count, "image")}</td><td class="number">${bytes(images.bytes)}</td></tr>` : nothing}
         </tbody></table>
       </section>`;
   }

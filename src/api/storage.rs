@@ -46,6 +46,32 @@ struct StorageView {
     images: Option<ImagesView>,
     /// Copies of versions on S3.
     cache: CacheView,
+    /// What the last check of the team's contents came to, in short; null before the first.
+    check: Option<CheckView>,
+}
+
+/// A check of stored contents in short; see `/storage/fsck`.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct CheckView {
+    running: bool,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    finished_at: Option<Timestamp>,
+    /// Contents that are damaged.
+    damaged: u64,
+    /// Files that were, and are whole again since this check.
+    mended: u64,
+}
+
+impl From<&FsckReport> for CheckView {
+    fn from(report: &FsckReport) -> Self {
+        Self {
+            running: report.running,
+            finished_at: report.finished_at,
+            damaged: report.damaged.len() as u64,
+            mended: report.mended.iter().map(|mended| mended.files).sum(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -110,6 +136,7 @@ impl From<StorageNow> for StorageView {
                 .map(|part| PartView { kind: part.part, bytes: part.bytes, files: part.files })
                 .collect(),
             images: now.images.map(|images| ImagesView { bytes: images.bytes, count: images.count }),
+            check: now.check.as_ref().map(CheckView::from),
             cache: CacheView {
                 budget_bytes: now.cache_budget_bytes,
                 used_bytes: now.cache_used_bytes,
@@ -150,8 +177,19 @@ struct GcView {
     files: u64,
     /// Deleted versions whose files went. What they share with others stays.
     versions: Vec<GcVersionView>,
+    /// What goes from buckets, beside the disk.
+    buckets: GcBucketsView,
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
+}
+
+/// What goes from buckets: of versions that were deleted or never came about.
+#[derive(Debug, Default, Serialize, ToSchema)]
+struct GcBucketsView {
+    bytes: u64,
+    objects: u64,
+    /// Uploads in parts that nobody goes on with. How much was sent of them is not in `bytes`.
+    uploads: u64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -174,6 +212,11 @@ impl From<GcReport> for GcView {
             bytes: report.bytes(),
             files: report.files(),
             at: report.at,
+            buckets: report.buckets.iter().fold(GcBucketsView::default(), |sum, left| GcBucketsView {
+                bytes: sum.bytes + left.bytes,
+                objects: sum.objects + left.objects,
+                uploads: sum.uploads + left.uploads,
+            }),
             versions: report
                 .versions
                 .into_iter()
@@ -360,7 +403,7 @@ mod tests {
             json!({
                 "disk": { "totalBytes": 100u64 << 30, "freeBytes": 60u64 << 30 }, "quotaBytes": null, "usedBytes": null,
                 "countedAt": null, "parts": [], "images": null,
-                "cache": { "budgetBytes": 0, "usedBytes": 0, "items": [] },
+                "cache": { "budgetBytes": 0, "usedBytes": 0, "items": [] }, "check": null,
             })
         );
         for path in ["storage/gc", "storage/fsck"] {

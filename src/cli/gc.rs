@@ -58,6 +58,13 @@ fn table(report: &GcReport) -> String {
     let verb = if report.dry_run { "Would free" } else { "Freed" };
     let (freed, files) = (Bytes(report.bytes()), report.files());
     text.push_str(&format!("{verb} {freed} in {files} files that nothing refers to.\n"));
+    for left in &report.buckets {
+        let (bytes, objects, uploads) = (Bytes(left.bytes), left.objects, left.uploads);
+        text.push_str(&format!(
+            "{verb} {bytes} in {objects} objects, and {uploads} unfinished uploads, in buckets of team {}.\n",
+            left.team
+        ));
+    }
     text
 }
 
@@ -72,9 +79,18 @@ fn json(report: &GcReport) -> String {
             })
         })
         .collect();
+    let buckets: Vec<_> = report
+        .buckets
+        .iter()
+        .map(|left| {
+            serde_json::json!({
+                "team": left.team, "bytes": left.bytes, "objects": left.objects, "uploads": left.uploads,
+            })
+        })
+        .collect();
     let report = serde_json::json!({
         "dryRun": report.dry_run, "bytes": report.bytes(), "files": report.files(), "versions": versions,
-        "at": report.at,
+        "buckets": buckets, "at": report.at,
     });
     format!("{report:#}\n")
 }

@@ -63,6 +63,8 @@ pub struct GcReport {
     pub at: Timestamp,
     pub versions: Vec<GcVersion>,
     pub contents: Vec<GcTeam>,
+    /// What goes from buckets.
+    pub buckets: Vec<GcBuckets>,
 }
 
 impl GcReport {
@@ -92,6 +94,24 @@ pub struct GcTeam {
     pub team: TeamId,
     pub bytes: u64,
     pub files: u64,
+}
+
+/// What one team has in buckets that no version has: objects of versions that were deleted or never came
+/// about, and uploads in parts that nobody goes on with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GcBuckets {
+    pub team: TeamId,
+    pub bytes: u64,
+    pub objects: u64,
+    /// How much was sent of them is known to the service alone.
+    pub uploads: u64,
+}
+
+impl GcBuckets {
+    /// Says whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        (self.bytes, self.objects, self.uploads) == (0, 0, 0)
+    }
 }
 
 /// A check of stored contents, under way or done.

@@ -28,6 +28,10 @@ impl Loop for Gc {
             let (bytes, files, versions) = (report.bytes(), report.files(), report.versions.len());
             tracing::info!(bytes, files, versions, "removed files that nothing refers to");
         }
+        for left in &report.buckets {
+            let (bytes, objects, uploads) = (left.bytes, left.objects, left.uploads);
+            tracing::info!(team = %left.team, bytes, objects, uploads, "removed from buckets what no version has");
+        }
         Ok(())
     }
 }

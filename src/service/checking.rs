@@ -1,6 +1,7 @@
 //! Reads stored contents again and compares them with their hashes. What is damaged is remembered, with
 //! every version that has it: new runs are refused those. The bytes can be sent again, into any version;
-//! the next check puts them back wherever they were lost ([`mending`](super::mending)).
+//! the next check puts them back wherever they were lost ([`mending`](super::mending)). A copy of a version
+//! on S3 has its bytes in its bucket: it goes, or is mended from there while a run reads it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -140,8 +141,13 @@ impl Services {
         let files = self.team_files(team).await?;
         let hashes: HashSet<_> = damages.iter().map(|damage| damage.content.hash).collect();
         let search = files.clone();
-        let holders = blocking(move || search.versions_with(&hashes, &|_| ControlFlow::Continue(()))).await;
-        let holders = holders.map_err(of_care)?;
+        let holders = blocking(move || {
+            let holders = search.versions_with(&hashes, &|_| ControlFlow::Continue(()))?;
+            // Of a version on S3 without a copy here nothing is damaged.
+            let has_files = |holder: &Holder| search.version(&holder.dataset, &holder.version).tree().exists();
+            Ok(holders.into_iter().filter(has_files).collect::<Vec<_>>())
+        });
+        let holders = holders.await.map_err(of_care)?;
         let (services, of, found) = (self.clone(), team.clone(), damages.clone());
         let copies = self
             .store
@@ -155,12 +161,12 @@ impl Services {
                     let Some((version, _)) = versions::by_ids(tx, &holder.dataset, &holder.version)? else { continue };
                     let on_s3 = datasets::by_id(tx, &holder.dataset)?
                         .is_some_and(|dataset| dataset.provider_kind == ProviderKind::S3);
-                    if on_s3 {
+                    if on_s3 && cached_versions::forget_unused(tx, version.seq)? {
                         // The bucket has it whole: the copy goes, and is made again when it is needed.
-                        if cached_versions::forget_unused(tx, version.seq)? {
-                            copies.push((holder.dataset.clone(), holder.version.clone()));
-                        }
+                        copies.push((holder.dataset.clone(), holder.version.clone()));
                     } else if version.damaged_at.is_none() {
+                        // Also a copy that a run reads: it stays, and others are kept off it till it is
+                        // mended from the bucket, or gone.
                         versions::set_damaged(tx, version.seq, Some(now))?;
                         services.tell_version(tx, &version, "changed", serde_json::json!({ "damaged": true }))?;
                     }
@@ -175,13 +181,7 @@ impl Services {
             for (dataset, version) in copies {
                 files.version(&dataset, &version).remove_tree()?;
             }
-            for damage in &damages {
-                match std::fs::remove_file(files.blobs().path_of(&damage.content)) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-            }
-            Ok(())
+            damages.iter().try_for_each(|damage| files.disown(damage))
         })
         .await?;
         Ok(())

@@ -4,9 +4,10 @@
 
 use std::{collections::HashMap, fs, io, ops::ControlFlow, time::Duration};
 
-use super::{ServiceError, Services, blocking, version_home::of_tree};
+use super::{ServiceError, Services, blocking, bucket_sweep::BucketSweep, version_home::of_tree};
 use crate::{
     domain::{
+        dataset::Dataset,
         id::{DatasetId, TeamId, VersionId},
         storage_care::{GcReport, GcTeam, GcVersion, NamedVersion},
         storage_provider::ProviderKind,
@@ -15,8 +16,9 @@ use crate::{
     storage::{
         dataset::{CareError, SweepOrder, Swept, TeamFiles},
         layout::VersionDir,
+        s3::unfinished::{Making, note_place},
     },
-    store::{StoreError, versions},
+    store::{StoreError, datasets, versions},
 };
 
 /// Deleted versions that are removed in one go; the rest follows in the next.
@@ -59,7 +61,7 @@ impl Services {
         for version in deleted {
             of_teams.entry(version.team.clone()).or_default().push(version);
         }
-        let mut report = GcReport { dry_run, at: now, versions: Vec::new(), contents: Vec::new() };
+        let mut report = GcReport { dry_run, at: now, versions: Vec::new(), contents: Vec::new(), buckets: Vec::new() };
         let data = self.data.clone();
         for team in blocking(move || data.team_ids()).await? {
             let deleted = of_teams.remove(&team).unwrap_or_default();
@@ -81,9 +83,11 @@ impl Services {
         report: &mut GcReport,
     ) -> Result<(), ServiceError> {
         let (now, dry_run) = (order.now, order.dry_run);
-        let deleted = if dry_run { deleted } else { self.remove_from_buckets(deleted).await };
+        let mut sweep = BucketSweep::new(self, team, &order);
+        let deleted = sweep.deleted(deleted).await;
         order.versions = deleted.iter().map(|version| (version.dataset.clone(), version.version.clone())).collect();
-        order.versions.extend(self.unknown_versions(team, now, dry_run).await?);
+        order.versions.extend(self.unknown_versions(team, now, &mut sweep).await?);
+        report.buckets.extend(Some(sweep.swept).filter(|swept| !swept.is_empty()));
         crate::fault::point("gc.sweep.before");
         let swept = self.sweep(team, order).await?;
         crate::fault::point("gc.sweep.after");
@@ -116,31 +120,6 @@ impl Services {
         Ok(())
     }
 
-    /// Removes the files of deleted versions from their buckets, and returns those versions that are on
-    /// this disk alone now. A bucket that does not answer keeps its own for the next time.
-    async fn remove_from_buckets(&self, deleted: Vec<versions::Deleted>) -> Vec<versions::Deleted> {
-        let mut done = Vec::with_capacity(deleted.len());
-        for version in deleted {
-            let folder = format!("{}/datasets/{}/{}/", version.team, version.dataset, version.version);
-            let removed = match version.provider_kind {
-                ProviderKind::Managed => Ok(()),
-                ProviderKind::S3 => match self.bucket(&version.team, &version.provider).await {
-                    Ok(bucket) => bucket.delete_prefix(&folder).await.map(drop).map_err(ServiceError::from),
-                    // The provider was taken off the box: what lies there is its owner's.
-                    Err(ServiceError::NotFound { .. }) => Ok(()),
-                    Err(error) => Err(error),
-                },
-            };
-            match removed {
-                Ok(()) => done.push(version),
-                Err(error) => {
-                    tracing::warn!(%folder, error = %error, "the files of a deleted version stay in their bucket until it answers");
-                }
-            }
-        }
-        done
-    }
-
     async fn sweep(&self, team: &TeamId, order: SweepOrder) -> Result<Swept, ServiceError> {
         let files = self.team_files(team).await?;
         let swept = blocking(move || files.sweep(&order, &|_| ControlFlow::Continue(()))).await;
@@ -150,47 +129,71 @@ impl Services {
         })
     }
 
-    /// Finds directories of versions that no row ever named, or no more, and that were found so a
-    /// while ago. Notes those that are found so for the first time, but for a dry run.
+    /// Finds directories of versions that no row ever named, or no more: those that somebody began to
+    /// make in a bucket and did not get to the end of, and those that were found so a while ago. Notes
+    /// those that are found so for the first time, but for a dry run. What they have in buckets goes, and
+    /// what nobody goes on with of the others.
     async fn unknown_versions(
         &self,
         team: &TeamId,
         now: Timestamp,
-        dry_run: bool,
+        sweep: &mut BucketSweep<'_>,
     ) -> Result<Vec<(DatasetId, VersionId)>, ServiceError> {
-        let (files, data, of) = (self.team_files(team).await?, self.data.clone(), team.clone());
-        let found = blocking(move || files.version_ids()).await?;
-        let unknown = self.store.read(move |connection| {
-            let (mut known, mut unknown) = (Vec::new(), Vec::new());
-            for (dataset, version) in found {
-                match versions::by_ids(connection, &dataset, &version)? {
-                    Some(_) => known.push((dataset, version)),
-                    None => unknown.push((dataset, version)),
+        let files = self.team_files(team).await?;
+        let dry_run = sweep.dry_run();
+        let mut gone = Vec::new();
+        for (dataset, version) in blocking(move || files.version_ids()).await? {
+            let dir = self.data.version(team, &dataset, &version);
+            // Taken before it is asked for: who makes a version has its row before letting go of it.
+            let look = dir.clone();
+            let making =
+                blocking(move || Ok::<_, io::Error>((look.making().exists(), Making::abandoned(&look)?))).await?;
+            let (of, id) = (dataset.clone(), version.clone());
+            let row = self.store.read(move |connection| {
+                let row = versions::by_ids(connection, &of, &id)?.map(|(_, deleted_at)| deleted_at);
+                Ok::<_, StoreError>((row, datasets::by_id(connection, &of)?))
+            });
+            let is_gone = match (row.await?, making) {
+                ((Some(deleted_at), dataset), (_, making)) => {
+                    if !dry_run {
+                        let (known, of_bucket) = (dir.clone(), dataset.clone());
+                        blocking(move || made_and_known(&known, making, of_bucket)).await?;
+                    }
+                    if let (None, Some(dataset)) = (deleted_at, dataset) {
+                        sweep.uploads_into(&dataset, &version).await;
+                    }
+                    false
                 }
-            }
-            Ok::<_, StoreError>((known, unknown))
-        });
-        let (known, unknown) = unknown.await?;
-        let dir = move |(dataset, version): &(DatasetId, VersionId)| data.version(&of, dataset, version);
-        let looked = blocking(move || {
-            if !dry_run {
-                known.iter().try_for_each(|version| found_known(&dir(version)))?;
-            }
-            let mut old = Vec::new();
-            for version in unknown {
-                let since = unknown_since(&dir(&version), dry_run)?;
-                if since.is_some_and(|since| since <= now.minus(UNKNOWN_GRACE)) {
-                    old.push(version);
+                // Somebody is making it right now.
+                (_, (true, None)) => false,
+                (_, (_, Some(making))) => making.since()? <= now.minus(sweep.grace()),
+                (_, (false, None)) => {
+                    let since = blocking(move || unknown_since(&dir, dry_run)).await?;
+                    since.is_some_and(|since| since <= now.minus(UNKNOWN_GRACE))
                 }
+            };
+            if is_gone && sweep.unknown(&dataset, &version).await {
+                gone.push((dataset, version));
             }
-            Ok::<_, io::Error>(old)
-        });
-        Ok(looked.await?)
+        }
+        Ok(gone)
     }
 
     pub(crate) async fn team_files(&self, team: &TeamId) -> Result<TeamFiles, ServiceError> {
         let (store, team) = (self.datasets.clone(), team.clone());
         Ok(blocking(move || store.team(&team)).await?)
+    }
+}
+
+/// Tidies up after whoever made a version that is there.
+fn made_and_known(dir: &VersionDir, making: Option<Making>, dataset: Option<Dataset>) -> io::Result<()> {
+    found_known(dir)?;
+    if let Some(making) = making {
+        making.is_made()?;
+    }
+    match dataset {
+        Some(dataset) if dataset.provider_kind == ProviderKind::S3 => note_place(dir, &dataset.provider),
+        _ => Ok(()),
     }
 }
 

@@ -9,7 +9,8 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::{io::AsyncReadExt, sync::mpsc};
 
 use super::{
-    Invalid, ServiceError, Services, blocking, quota,
+    Invalid, ServiceError, Services, blocking,
+    quota::{Room, STEP},
     references::Resolved,
     s3_versions::{of_files, of_files_at},
     streams::paced,
@@ -21,7 +22,6 @@ use crate::{
         caller::Caller,
         content::{Content, ContentHash, Totals},
         dataset::{DatasetRef, VersionRef},
-        id::TeamId,
         user_path::UserPath,
     },
     storage::{
@@ -110,7 +110,8 @@ impl Services {
         let team = &found.dataset.team;
         self.refuse_large_file(file.announced)?;
         let home = self.home(&found.dataset, &found.version.id).await?;
-        if home.s3.is_none() {
+        // A small one that goes to a bucket is not on this disk on its way.
+        if home.s3.is_none() || file.announced.is_some_and(|bytes| bytes > SMALL as u64) {
             self.check_quota(team, file.announced.unwrap_or(0))?;
         }
         self.refuse_beyond_limit(found, &home, &file.path).await?;
@@ -131,7 +132,10 @@ impl Services {
         }
         let (rest, first) = (body, Bytes::from(gathered));
         let _stream = counts.then(|| self.stream()).transpose()?;
-        let writer = self.receive(home.s3.is_none().then_some(team), &home, first, rest).await?;
+        // Till this returns: what a bucket gets is on this disk first.
+        let mut passing = self.passing(team);
+        let room = if home.s3.is_some() { Room::Passing(&mut passing) } else { Room::Kept(team) };
+        let writer = self.receive(room, &home, first, rest).await?;
         if let Some(files) = &home.s3 {
             // All of it is here before any goes on: a slow sender holds neither the gate nor the memory
             // that all uploads to S3 share.
@@ -217,10 +221,10 @@ impl Services {
         if announced.is_some_and(|bytes| bytes > limit) { Err(of_tree(TreeError::TooLarge { limit })) } else { Ok(()) }
     }
 
-    /// Writes what comes to a file that has no name yet. It counts as `team`'s, if one is given.
+    /// Writes what comes to a file that has no name yet.
     async fn receive<E: std::fmt::Display>(
         &self,
-        team: Option<&TeamId>,
+        room: Room<'_>,
         home: &Home,
         first: Bytes,
         rest: impl Stream<Item = Result<Bytes, E>> + Unpin + Send,
@@ -228,14 +232,14 @@ impl Services {
         let blobs = home.blobs.clone();
         let writer = blocking(move || blobs.writer()).await.map_err(of_tree)?;
         let sink = |writer: &mut BlobWriter, piece: &[u8]| writer.write(piece);
-        self.pour(team, writer, sink, first, rest).await.map_err(|error| error.or(of_tree))
+        self.pour(room, writer, sink, first, rest).await.map_err(|error| error.or(of_tree))
     }
 
     /// Hands what comes to `sink`, on a thread of its own, and returns what it was poured into. Bytes
-    /// count as taken by `team` before they are written; those of nobody's go on elsewhere.
+    /// are taken of `room` before they are written.
     pub(super) async fn pour<T, W, E>(
         &self,
-        team: Option<&TeamId>,
+        mut room: Room<'_>,
         mut into: T,
         sink: impl Fn(&mut T, &[u8]) -> Result<(), W> + Send + 'static,
         first: Bytes,
@@ -260,15 +264,14 @@ impl Services {
                 None => break None,
                 Some(Err(error)) => break Some(cut_off(error)),
                 Some(Ok(piece)) => {
-                    if let Some(team) = team {
-                        if (piece.len() as u64) > ahead {
-                            if let Err(error) = self.take(team, quota::STEP.max(piece.len() as u64)) {
-                                break Some(error);
-                            }
-                            ahead += quota::STEP.max(piece.len() as u64);
+                    let bytes = piece.len() as u64;
+                    if bytes > ahead {
+                        if let Err(error) = self.take_of(&mut room, STEP.max(bytes)) {
+                            break Some(error);
                         }
-                        ahead -= piece.len() as u64;
+                        ahead += STEP.max(bytes);
                     }
+                    ahead -= bytes;
                     // The writer has ended with an error of its own, which is told below.
                     if pieces.send(piece).await.is_err() {
                         break None;

@@ -7,6 +7,7 @@ use tokio_util::io::ReaderStream;
 use super::{
     Invalid, ServiceError, Services, blocking,
     dataset_files::{FileDraft, FilePut, check_new_path, note},
+    quota::Room,
     references::Resolved,
     version_home::{Home, of_tree, of_tree_at, writable},
 };
@@ -115,7 +116,7 @@ impl Services {
         let (parts, upload) = (home.parts.clone(), id.clone());
         let writer = blocking(move || parts.part(&upload, number)).await.map_err(|error| missing(error, &id))?;
         let sink = |writer: &mut PartWriter, piece: &[u8]| writer.write(piece);
-        let writer = self.pour(Some(&caller.team), writer, sink, Bytes::new(), super::streams::paced(body)).await;
+        let writer = self.pour(Room::Kept(&caller.team), writer, sink, Bytes::new(), super::streams::paced(body)).await;
         let writer = writer.map_err(|error| error.or(of_tree))?;
         let part = blocking(move || writer.finish()).await.map_err(|error| missing(error, &id))?;
         home.blobs.durable().await?;

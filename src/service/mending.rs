@@ -1,19 +1,23 @@
-//! Makes versions whole again whose files the disk has lost, once somebody has sent the bytes anew.
+//! Makes versions whole again whose files the disk has lost, once somebody has sent the bytes anew, or
+//! from the bucket of which they are a copy.
 
 use std::{
     collections::{HashMap, HashSet},
     ops::ControlFlow,
 };
 
-use super::{ServiceError, Services, blocking, checking::of_care};
+use super::{ServiceError, Services, blocking, checking::of_care, s3_versions::of_files};
 use crate::{
     domain::{
+        content::ContentHash,
+        dataset::Dataset,
         id::{DatasetId, TeamId, VersionId},
         storage_care::{MendedVersion, NamedVersion},
+        storage_provider::ProviderKind,
     },
-    storage::dataset::Mending,
+    storage::dataset::{Mending, TeamFiles},
     store::{
-        StoreError,
+        StoreError, cached_versions,
         damaged_contents::{self, DamagedRow},
         datasets, versions,
     },
@@ -38,6 +42,8 @@ impl Services {
     async fn mend_team(&self, team: &TeamId, rows: Vec<DamagedRow>) -> Result<Vec<MendedVersion>, ServiceError> {
         let files = self.team_files(team).await?;
         let hashes: HashSet<_> = rows.iter().map(|row| row.hash).collect();
+        self.mend_copies(team, &hashes).await?;
+        let team_files = files.clone();
         let mending = blocking(move || {
             let mending = files.mend(&hashes, &|_| ControlFlow::Continue(())).map_err(of_care)?;
             // Before it is said of any version that it is whole.
@@ -48,12 +54,63 @@ impl Services {
         });
         let mending = mending.await?;
         crate::fault::point("fsck.mended");
-        self.forget_damage(team, rows, &mending).await?;
+        self.forget_damage(team, &team_files, rows, &mending).await?;
         self.named(team, mending).await
     }
 
+    /// Removes damaged copies of versions on S3, which are made again when they are needed; of those that
+    /// a run reads it brings the bytes back from the bucket, to be put in their place. What cannot be had
+    /// from there now stays damaged until the next check.
+    async fn mend_copies(&self, team: &TeamId, hashes: &HashSet<ContentHash>) -> Result<(), ServiceError> {
+        let of = team.clone();
+        let marked = self.store.write(move |tx| {
+            let mut marked: HashMap<(DatasetId, VersionId), (Dataset, bool)> = HashMap::new();
+            for (seq, dataset, version) in versions::damaged(tx, &of)? {
+                if let Some(found) =
+                    datasets::by_id(tx, &dataset)?.filter(|found| found.provider_kind == ProviderKind::S3)
+                {
+                    let is_unused = cached_versions::forget_unused(tx, seq)?;
+                    marked.insert((dataset, version), (found, is_unused));
+                }
+            }
+            Ok::<_, StoreError>(marked)
+        });
+        let marked = marked.await.map_err(ServiceError::from)?;
+        if marked.is_empty() {
+            return Ok(());
+        }
+        let (files, hashes) = (self.team_files(team).await?, hashes.clone());
+        let unused: Vec<_> =
+            marked.iter().filter(|(_, (_, is_unused))| *is_unused).map(|(ids, _)| ids.clone()).collect();
+        let holders = blocking(move || {
+            for (dataset, version) in unused {
+                files.version(&dataset, &version).remove_tree()?;
+            }
+            files.versions_with(&hashes, &|_| ControlFlow::Continue(()))
+        });
+        for holder in holders.await.map_err(of_care)? {
+            let Some((dataset, false)) = marked.get(&(holder.dataset, holder.version.clone())) else { continue };
+            let Some(path) = holder.paths.first() else { continue };
+            let brought = match self.s3_files(dataset, &holder.version).await {
+                Ok(files) => files.bring_back(path, &holder.content).await.map_err(of_files),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = brought {
+                tracing::warn!(dataset = %dataset.id, version = %holder.version, %path, %error,
+                    "a damaged copy that a run reads cannot be mended from its bucket now");
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets contents that no version has lost any more, and clears the mark of versions without any.
-    async fn forget_damage(&self, team: &TeamId, rows: Vec<DamagedRow>, mending: &Mending) -> Result<(), ServiceError> {
+    async fn forget_damage(
+        &self,
+        team: &TeamId,
+        files: &TeamFiles,
+        rows: Vec<DamagedRow>,
+        mending: &Mending,
+    ) -> Result<(), ServiceError> {
         let left = || mending.mended.iter().filter(|one| one.left > 0);
         let contents: HashSet<_> = left().map(|one| one.hash).collect();
         // What could not be looked through is not called whole.
@@ -61,13 +118,16 @@ impl Services {
             .map(|one| (one.dataset.clone(), one.version.clone()))
             .chain(mending.unknown.iter().cloned())
             .collect();
-        let (services, team) = (self.clone(), team.clone());
+        let (services, team, files) = (self.clone(), team.clone(), files.clone());
         let forgotten = self.store.write(move |tx| {
             for row in rows.iter().filter(|row| !contents.contains(&row.hash)) {
                 damaged_contents::forget(tx, &row.team, &row.hash)?;
             }
             for (seq, dataset, version) in versions::damaged(tx, &team)? {
-                if marked.contains(&(dataset, version)) {
+                let on_s3 = datasets::by_id(tx, &dataset)?.is_some_and(|found| found.provider_kind == ProviderKind::S3);
+                // A copy that is gone cannot be looked through, and is no loss.
+                let has_none = on_s3 && !files.version(&dataset, &version).tree().exists();
+                if !has_none && marked.contains(&(dataset, version)) {
                     continue;
                 }
                 versions::set_damaged(tx, seq, None)?;

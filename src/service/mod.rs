@@ -22,6 +22,7 @@ use crate::{
 
 pub mod artifacts;
 pub mod box_now;
+mod bucket_sweep;
 mod collecting;
 pub mod committing;
 pub mod checking;

@@ -67,6 +67,8 @@ pub struct StorageNow {
     pub cache_used_bytes: u64,
     /// The team's own.
     pub cached: Vec<CachedVersion>,
+    /// The check that is under way or the last one, with what it found of the team.
+    pub check: Option<FsckReport>,
 }
 
 /// A count that is older than this is done again when somebody looks at it.
@@ -83,7 +85,9 @@ impl Services {
         }
         let cached: Vec<CachedVersion> = self.store.read(cached_versions::all).await?;
         let settings = &self.settings.storage;
+        let check = self.last_check(caller)?;
         Ok(StorageNow {
+            check,
             disk: self.board.host().as_ref().as_ref().map(|load| (load.disk_total_bytes, load.disk_free_bytes)),
             quota_bytes: Some(settings.team_quota_bytes).filter(|bytes| *bytes > 0),
             usage: self.board.team_usage().get(&caller.team).copied(),
@@ -152,5 +156,6 @@ pub(crate) fn check_percent(percent: u8) -> Result<(), Invalid> {
 fn of_team(mut report: GcReport, caller: &Caller) -> GcReport {
     report.versions.retain(|version| version.version.team == caller.team);
     report.contents.retain(|contents| contents.team == caller.team);
+    report.buckets.retain(|left| left.team == caller.team);
     report
 }

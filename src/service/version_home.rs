@@ -13,14 +13,14 @@ use crate::{
     domain::{
         content::{Content, Entry, EntryKind, Totals},
         dataset::Dataset,
-        id::VersionId,
+        id::{ProviderId, VersionId},
         storage_provider::ProviderKind,
         user_path::UserPath,
     },
     fault,
     storage::{
         dataset::{Blobs, ListQuery, Listed, Multiparts, TreeError, VersionFiles},
-        s3::{S3Files, S3Item},
+        s3::{S3Files, S3Item, unfinished::Making},
     },
 };
 
@@ -87,6 +87,18 @@ impl Services {
 }
 
 impl Home {
+    /// Notes that it is about to be made in a bucket of `provider`, if it is to lie in one: till it has
+    /// its row, nothing else says whose its objects are.
+    pub(super) async fn begin(&self, provider: &ProviderId) -> Result<Option<Making>, ServiceError> {
+        if self.s3.is_none() {
+            return Ok(None);
+        }
+        let (dir, provider) = (self.files.dir().clone(), provider.clone());
+        let making = blocking(move || Making::begin(&dir, &provider)).await?;
+        fault::point("s3.making-noted");
+        Ok(Some(making))
+    }
+
     /// Makes it, with nothing in it.
     pub(super) async fn create(&self) -> Result<Totals, ServiceError> {
         let (files, on_disk) = (self.files.clone(), self.s3.is_none());
@@ -113,7 +125,8 @@ impl Home {
 
     /// Removes what was made for a version that nobody will know of.
     pub(super) async fn discard(&self) {
-        // What stays behind has no row, and is removed by the collector.
+        // What stays behind has no row, and is removed by the collector: also from a bucket that does
+        // not answer now.
         match &self.s3 {
             Some(files) => drop(files.remove_all().await),
             None => {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use serde_json::json;
 
 use super::{
-    Invalid, ServiceError, Services,
+    Invalid, ServiceError, Services, blocking,
     deleting::Obstacles,
     references::{self, Resolved},
     tags::{self, check_tag_name},
@@ -91,6 +91,7 @@ impl Services {
             })
             .await?;
         let home = self.home(&dataset, &id).await?;
+        let making = home.begin(&dataset.provider).await?;
         // Before the row: what has none and lies around is removed by the collector.
         let begun = match &parent {
             None => home.create().await,
@@ -133,6 +134,11 @@ impl Services {
                 return Err(error);
             }
         };
+        if let Some(making) = making
+            && let Err(error) = blocking(move || making.is_made()).await
+        {
+            tracing::warn!(%error, "the next collection notes that a version was made");
+        }
         if home.s3.is_none()
             && let Ok(alone) = self.gates.alone(found.version.seq).await
         {

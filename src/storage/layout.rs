@@ -14,6 +14,9 @@
 //!     tree/                 0755: the files, links to blobs; what containers see
 //!     manifest.jsonl.zst    the files of a version that is committed
 //!     ledger.jsonl          what is known of the files of a draft on S3
+//!     making.json           where a version on S3 lies that is still being made
+//!     bucket.json           where a version on S3 lies
+//!     sending/N             an upload in parts that is under way to a bucket
 //!   runs/JOB/workspace/     0777: the working directory
 //!   runs/JOB/artifacts/     0777: /artifacts
 //!   runs/JOB/outputs/NAME/  0777: /outputs/NAME; 0700 above
@@ -263,6 +266,21 @@ impl VersionDir {
     /// Returns what is known of the files of a draft on S3.
     pub fn ledger(&self) -> PathBuf {
         self.0.join("ledger.jsonl")
+    }
+
+    /// Returns what says where a version on S3 lies, as long as it is being made.
+    pub fn making(&self) -> PathBuf {
+        self.0.join("making.json")
+    }
+
+    /// Returns what says so from then on.
+    pub fn bucket(&self) -> PathBuf {
+        self.0.join("bucket.json")
+    }
+
+    /// Returns the directory of what is known of uploads in parts that are under way to a bucket.
+    pub fn sending(&self) -> PathBuf {
+        self.0.join("sending")
     }
 }
 

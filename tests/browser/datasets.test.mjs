@@ -299,6 +299,7 @@ test("cleaning up shows what it would free before it does", async () => {
   await visit("/storage");
   await button("See what it would free").click();
   await page.locator("storage-cleaning").getByText("vtrial1").waitFor();
+  await page.locator("storage-cleaning").getByText("In buckets, 1,210 objects").waitFor();
   assert.equal(mock.box.data.garbage.length, 2, "looking frees nothing");
   await picture(page, "data-cleaning", { fullPage: true });
   await page.getByRole("button", { name: /^Free .* now$/ }).click();
@@ -311,9 +312,13 @@ test("cleaning up shows what it would free before it does", async () => {
 test("a check of the disk is begun, shows its progress and its end", async () => {
   await visit("/storage");
   await page.locator("storage-integrity").getByText("val/n1440764/0.jpeg").waitFor();
+  await page.getByText("3 files whole again in 2 versions").click();
+  await page.locator("storage-integrity").getByRole("link", { name: "digits:v1aaaaa" }).waitFor();
+  await picture(page, "data-mended", { fullPage: true });
   await button("Check now").click();
   await page.getByText("Checking, 600,000 files so far").waitFor();
   await page.getByText("All that was read is sound").waitFor();
+  await page.getByText("2 files whole again in 1 version").waitFor();
 });
 
 test("a job names its inputs and outputs in the form", async () => {

@@ -56,7 +56,7 @@ export function datasetRoutes({ json, none, known, problem }) {
     ["GET", at("/storage/gc"), ({ box, response }) => json(response, 200, box.data.gc)],
     ["POST", at("/storage/gc"), ({ box, response, body }) => json(response, 200, box.data.clean(JSON.parse(body).dryRun))],
     ["GET", at("/storage/fsck"), ({ box, response }) => json(response, 200, box.data.lookAtCheck())],
-    ["POST", at("/storage/fsck"), ({ box, response }) => json(response, 202, (box.data.fsck = { running: true, doneBytes: 0, totalBytes: 412 * 1024 ** 3, checkedFiles: 0, damaged: [], startedAt: new Date().toISOString(), finishedAt: null }))],
+    ["POST", at("/storage/fsck"), ({ box, response }) => json(response, 202, (box.data.fsck = { running: true, doneBytes: 0, totalBytes: 412 * 1024 ** 3, checkedFiles: 0, damaged: [], mended: [], startedAt: new Date().toISOString(), finishedAt: null }))],
   ];
 
   function createDataset(box, response, asked) {

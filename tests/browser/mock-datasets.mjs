@@ -51,8 +51,8 @@ export class MockDatasets {
     const damaged = this.addVersion(base, { version: "vimgnet", state: "committed", message: "For everybody", ago: 8e5, files: Array.from({ length: 300 }, (_, i) => [`val/n${String(1440764 + i * 37)}/${i}.jpeg`, 110_000]) });
     damaged.facts.damagedAt = ago(5000);
     this.addDataset({ id: "dsempty", name: "not-yet", description: "", ago: 100 });
-    this.fsck = { running: false, doneBytes: 412 * GIB, totalBytes: 412 * GIB, checkedFiles: 1_204_331, startedAt: ago(9000), finishedAt: ago(5000), damaged: [{ blake3: hash(99), bytes: 110_000, foundAt: ago(5000), versions: [{ dataset: "dsimgnet", name: "imagenet-mini", version: "vimgnet", paths: ["val/n1440764/0.jpeg", "val/n1440801/1.jpeg"] }] }] };
-    this.gc = { dryRun: false, bytes: 3.1 * GIB, files: 20_412, versions: [], at: ago(40_000) };
+    this.fsck = { running: false, doneBytes: 412 * GIB, totalBytes: 412 * GIB, checkedFiles: 1_204_331, startedAt: ago(9000), finishedAt: ago(5000), damaged: [{ blake3: hash(99), bytes: 110_000, foundAt: ago(5000), versions: [{ dataset: "dsimgnet", name: "imagenet-mini", version: "vimgnet", paths: ["val/n1440764/0.jpeg", "val/n1440801/1.jpeg"] }] }], mended: [{ dataset: "dsdigits", name: "digits", version: "v1aaaaa", files: 2 }, { dataset: "dscorpus", name: "corpus", version: "vcorp01", files: 1 }] };
+    this.gc = { dryRun: false, bytes: 3.1 * GIB, files: 20_412, versions: [], buckets: { bytes: 0, objects: 0, uploads: 0 }, at: ago(40_000) };
     this.garbage = [{ dataset: "dsdigits", name: "digits", version: "v0zzzzz", bytes: 61 * MIB }, { dataset: "dsimages", name: "million-images", version: "vtrial1", bytes: 4.2 * GIB }];
     this.imports.push({ id: "im1", dataset: "dsdigits", version: "v4ddddd", state: "failed", source: { kind: "url", words: "https://example.org/more.csv" }, prefix: "", commit: false, progress: { doneFiles: 0, doneBytes: 20 * MIB, totalFiles: 1, totalBytes: 90 * MIB }, message: "example.org closed the connection after 20 MiB of 90 MiB.", createdAt: ago(3000), finishedAt: ago(2900) });
   }
@@ -270,12 +270,13 @@ export class MockDatasets {
     const parts = [part("datasets", full ? 412 * GIB : 0, full ? 1_204_331 : 0), part("storage", full ? 96 * GIB : 0, full ? 8120 : 0), part("artifacts", full ? 51 * GIB : 0, full ? 640 : 0), part("workspaces", full ? 2.2 * GIB : 0, full ? 4100 : 0), part("logs", full ? 0.9 * GIB : 0, full ? 160 : 0), part("uploads", 0, 0), part("cache", full ? 38 * GIB : 0, full ? 60 : 0)];
     return {
       disk: { totalBytes: 3800 * GIB, freeBytes: 1210 * GIB }, quotaBytes: full ? 600 * GIB : null, usedBytes: parts.reduce((sum, { kind, bytes }) => sum + (["logs", "cache"].includes(kind) ? 0 : bytes), 0), countedAt: ago(45), parts, images: { bytes: 88 * GIB, count: 14 },
+      check: this.fsck && { running: this.fsck.running, finishedAt: this.fsck.finishedAt, damaged: this.fsck.damaged.length, mended: this.fsck.mended.reduce((sum, { files }) => sum + files, 0) },
       cache: { budgetBytes: 200 * GIB, usedBytes: full ? 38 * GIB : 0, items: full ? [{ dataset: "dscorpus", name: "corpus", version: "vcorp01", bytes: 38 * GIB, usedAt: ago(500), mounted: true }] : [] },
     };
   }
 
   clean(dryRun) {
-    const report = { dryRun, bytes: this.garbage.reduce((sum, { bytes }) => sum + bytes, 0) + (this.garbage.length ? 120 * MIB : 0), files: this.garbage.length * 3000, versions: this.garbage, at: ago(0) };
+    const report = { dryRun, bytes: this.garbage.reduce((sum, { bytes }) => sum + bytes, 0) + (this.garbage.length ? 120 * MIB : 0), files: this.garbage.length * 3000, versions: this.garbage, buckets: this.garbage.length ? { bytes: 740 * MIB, objects: 1210, uploads: 2 } : { bytes: 0, objects: 0, uploads: 0 }, at: ago(0) };
     if (!dryRun) {
       this.garbage = [];
       this.gc = report;
@@ -286,7 +287,7 @@ export class MockDatasets {
   /** A check is half done when it is next looked at, and done at the look after that. */
   lookAtCheck() {
     const now = this.fsck;
-    if (this.fsck?.running) this.fsck = this.fsck.doneBytes ? { ...this.fsck, running: false, doneBytes: this.fsck.totalBytes, checkedFiles: 1_204_331, finishedAt: ago(0), damaged: [] } : { ...this.fsck, doneBytes: this.fsck.totalBytes / 2, checkedFiles: 600_000 };
+    if (this.fsck?.running) this.fsck = this.fsck.doneBytes ? { ...this.fsck, running: false, doneBytes: this.fsck.totalBytes, checkedFiles: 1_204_331, finishedAt: ago(0), damaged: [], mended: [{ dataset: "dsimgnet", name: "imagenet-mini", version: "vimgnet", files: 2 }] } : { ...this.fsck, doneBytes: this.fsck.totalBytes / 2, checkedFiles: 600_000 };
     return now;
   }
 }

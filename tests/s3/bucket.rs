@@ -39,7 +39,7 @@ async fn what_is_put_comes_back_whole_or_in_parts_with_its_hash() {
         [("t/empty", 0), ("t/small file ü#%?+.bin", 70_000), ("t/exactly", 8 << 20), ("t/large", 20 << 20)]
     {
         let sent = bytes(length);
-        let stored = bucket.put(key, pieces(&sent), NO_LIMIT, None).await.unwrap();
+        let stored = bucket.put(key, pieces(&sent), NO_LIMIT, None, None).await.unwrap();
         assert_eq!(stored.hash, ContentHash(*blake3::hash(&sent).as_bytes()), "{key}");
         assert_eq!(stored.bytes, length as u64);
         assert!(read(&bucket, key).await == sent, "{key} came back otherwise");
@@ -60,12 +60,12 @@ async fn what_is_refused_or_ends_half_way_leaves_nothing() {
     let bucket = server.bucket();
     let other = ContentHash([7; 32]);
     for length in [1000, 20 << 20] {
-        let wrong = bucket.put("a", pieces(&bytes(length)), NO_LIMIT, Some(other)).await;
+        let wrong = bucket.put("a", pieces(&bytes(length)), NO_LIMIT, Some(other), None).await;
         assert!(matches!(wrong, Err(FilesError::Tree(TreeError::HashMismatch { expected, .. })) if expected == other));
-        let large = bucket.put("a", pieces(&bytes(length)), length as u64 - 1, None).await;
+        let large = bucket.put("a", pieces(&bytes(length)), length as u64 - 1, None, None).await;
         assert!(matches!(large, Err(FilesError::Tree(TreeError::TooLarge { .. }))));
         let broken = pieces(&bytes(length)).chain(stream::iter([Err(std::io::ErrorKind::ConnectionReset.into())]));
-        assert!(matches!(bucket.put("a", broken, NO_LIMIT, None).await, Err(FilesError::Source(_))));
+        assert!(matches!(bucket.put("a", broken, NO_LIMIT, None, None).await, Err(FilesError::Source(_))));
         assert!(bucket.head("a").await.unwrap().is_none());
     }
 }

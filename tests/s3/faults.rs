@@ -99,7 +99,7 @@ async fn a_service_that_says_nothing_is_given_up_in_time() {
 async fn a_download_that_is_cut_goes_on_where_it_was_cut() {
     let server = Server::start();
     let sent = bytes(3 << 20);
-    server.bucket().put("a", pieces(&sent), NO_LIMIT, None).await.unwrap();
+    server.bucket().put("a", pieces(&sent), NO_LIMIT, None, None).await.unwrap();
     let proxy = Proxy::before(server.port, [Fault::Cut(1 << 20), Fault::Cut(1 << 20)]).await;
     let bucket = S3Bucket::open(&place(proxy.port), SECRET, REACH).unwrap();
     let got = bucket.get("a", None, None).await.unwrap();
@@ -115,7 +115,7 @@ async fn a_part_of_an_upload_that_fails_is_sent_again() {
     let proxy = Proxy::before(server.port, [Fault::None, s3_answer(503, "SlowDown"), Fault::Cut(0)]).await;
     let bucket = S3Bucket::open(&place(proxy.port), SECRET, REACH).unwrap();
     let sent = bytes(20 << 20);
-    bucket.put("a", pieces(&sent), NO_LIMIT, None).await.unwrap();
+    bucket.put("a", pieces(&sent), NO_LIMIT, None, None).await.unwrap();
     assert!(std::fs::read(server.object("a")).unwrap() == sent);
 }
 
@@ -125,7 +125,7 @@ async fn an_upload_whose_server_goes_away_fails_in_words() {
     let proxy = Proxy::before(server.port, [Fault::None, Fault::None]).await;
     proxy.then(vec![s3_answer(500, "InternalError"); 30]);
     let bucket = S3Bucket::open(&place(proxy.port), SECRET, REACH).unwrap();
-    let error = bucket.put("a", pieces(&bytes(30 << 20)), NO_LIMIT, None).await.unwrap_err();
+    let error = bucket.put("a", pieces(&bytes(30 << 20)), NO_LIMIT, None, None).await.unwrap_err();
     assert!(error.to_string().contains("answered 500"), "{error}");
     assert!(!server.object("a").exists(), "{BUCKET}");
 }

@@ -24,7 +24,7 @@ async fn body(fetched: Fetched) -> Result<Vec<u8>, FetchError> {
 async fn file(server: &Server) -> (Vec<u8>, String, String) {
     let sent = bytes(3 << 20);
     let bucket = server.bucket();
-    bucket.put("d/train.csv", pieces(&sent), NO_LIMIT, None).await.unwrap();
+    bucket.put("d/train.csv", pieces(&sent), NO_LIMIT, None, None).await.unwrap();
     let url = bucket.signed(&http::Method::GET, "d/train.csv", std::time::Duration::from_secs(600)).await.unwrap();
     let own = format!("http://127.0.0.1:{}", server.port);
     (sent, url.strip_prefix(&own).unwrap().to_owned(), own)

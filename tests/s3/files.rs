@@ -122,6 +122,36 @@ async fn a_version_is_filled_listed_and_committed_whoever_put_its_files_there() 
 }
 
 #[tokio::test]
+async fn a_page_of_a_draft_costs_a_page_wherever_it_is() {
+    let (server, yard) = (Server::start(), Yard::new());
+    let files = yard.version(server.bucket(), 1);
+    for number in 0..12 {
+        put(&files, &format!("a/{number:02}"), b"x").await;
+        put(&files, &format!("d{number:02}/x"), b"x").await;
+    }
+    for (prefix, delimiter, found) in [("", false, 24), ("", true, 13), ("a/", true, 12)] {
+        let (mut after, mut seen) = (None, Vec::new());
+        loop {
+            let proxy = Proxy::before(server.port, []).await;
+            let bucket = S3Bucket::open(&place(proxy.port), SECRET, REACH).unwrap();
+            let begun = after.is_some();
+            let query = ListQuery { prefix: prefix.as_bytes().to_vec(), delimiter, limit: 4, after };
+            let page = yard.version(bucket, 1).list(&query).await.unwrap();
+            let lists: Vec<String> = proxy.seen().into_iter().filter(|head| head.contains("list-type")).collect();
+            assert_eq!(lists.len(), 1, "{lists:?}");
+            assert!(lists[0].contains("max-keys=5"), "{lists:?}");
+            assert_eq!((lists[0].contains("start-after="), lists[0].contains("delimiter=")), (begun, delimiter));
+            seen.extend(page.items.iter().map(S3Item::key));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert!(seen.is_sorted() && seen.len() == found, "{prefix} {delimiter}: {seen:?}");
+    }
+}
+
+#[tokio::test]
 async fn only_what_did_not_come_through_here_is_read_for_a_commit_and_only_once() {
     let (server, yard) = (Server::start(), Yard::new());
     let files = yard.version(server.bucket(), 1);

@@ -10,3 +10,4 @@ mod fetch;
 mod files;
 mod proxy;
 mod server;
+mod unfinished;

@@ -67,6 +67,13 @@ impl Server {
     pub fn object(&self, key: &str) -> PathBuf {
         self.dir.path().join(BUCKET).join(key)
     }
+
+    /// Returns the files that the server keeps of uploads in parts which are not over.
+    pub fn parts(&self) -> Vec<String> {
+        let names = fs::read_dir(self.dir.path()).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with(".upload")).collect()
+    }
 }
 
 impl Drop for Server {

@@ -24,10 +24,13 @@ fn points() -> Vec<String> {
 }
 
 /// Points that the way below does not pass, each with the reason.
-const ELSEWHERE: [(&str, &str); 5] = [
+const ELSEWHERE: [(&str, &str); 8] = [
     ("dataset.mend.replaced", "is passed when a damaged file was sent again, and none is damaged"),
     ("fsck.mended", "the same"),
     ("fsck.noted", "is passed when a file is damaged, and none is"),
+    ("gc.parts-found", "is passed when an upload to a bucket was broken off: see s3_leftovers"),
+    ("gc.unmade-removed", "is passed when a version was never made: see s3_leftovers"),
+    ("s3.parts-forgotten", "is passed when an upload to a bucket is called off, and none is"),
     ("s3.objects-removed", "is passed when a version is discarded that could not be begun"),
     ("s3.object-hashed", "is passed for files that others put into the bucket, and nobody does"),
 ];

@@ -218,3 +218,75 @@ fn a_run_writes_its_output_to_the_bucket() {
     let version = Version { dataset, version: job["outputs"][0]["version"].as_str().unwrap().to_owned() };
     assert_eq!(daemon.read_back(&version)["d/file"], blake3_of(b"out\n"));
 }
+
+#[test]
+fn a_damaged_copy_that_a_run_reads_is_told_of_until_the_bucket_mends_it() {
+    let daemon = Daemon::start();
+    let s3 = S3::start();
+    let dataset = s3.dataset(&daemon, "rotting");
+    let version = daemon.draft(&dataset);
+    let bytes = noise(7, 200_000);
+    daemon.fill(&version, &[("d/data", &bytes), ("d/other", b"other")]);
+    daemon.commit(&version);
+    let team = std::fs::read_dir(daemon.data().join("teams")).unwrap().next().unwrap().unwrap().path();
+    let id = daemon.submit(&json!({
+        "image": BUSYBOX, "datasets": [{"ref": "rotting", "name": "in"}],
+        "command": "echo reading; while [ ! -e /storage/go ]; do sleep 0.1; done; sha256sum < /inputs/in/d/data",
+    }));
+    daemon.wait_for(&id, "its first line", |_| daemon.text_of(&id).contains("reading"));
+    let hash = blake3_of(&bytes);
+    let blob = team.join("blobs").join(&hash[..2]).join(&hash);
+    let spoiled = vec![b'x'; bytes.len()];
+    std::fs::set_permissions(&blob, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    std::fs::write(&blob, &spoiled).unwrap();
+    let object = s3.kept().into_iter().find(|path| path.ends_with("/d/data")).unwrap();
+    std::fs::write(&object, &spoiled).unwrap();
+
+    let check = || {
+        let before = daemon.get("/storage/fsck").body["startedAt"].clone();
+        assert_eq!(daemon.post("/storage/fsck", &json!({"percent": 100})).status, 202);
+        daemon.wait_until("the check to end", || {
+            let report = daemon.get("/storage/fsck").body;
+            (report["startedAt"] != before && report["finishedAt"].is_string()).then_some(report)
+        })
+    };
+    // Neither the bucket nor anybody else has the bytes: told of by every check, and refused.
+    for _ in 0..2 {
+        let report = check();
+        let damaged = &report["damaged"][0];
+        assert_eq!((&damaged["blake3"], &damaged["versions"][0]["version"]), (&json!(hash), &json!(version.version)));
+        assert_eq!(daemon.get("/storage").body["check"]["damaged"], 1);
+    }
+    let refused = daemon.post("/jobs", &json!({"image": BUSYBOX, "datasets": [{"ref": "rotting"}]}));
+    assert!(refused.status / 100 == 4 && refused.body.to_string().contains("damaged"), "{refused:?}");
+    // The bucket has them again, and the run that reads the copy gets them.
+    std::fs::write(&object, &bytes).unwrap();
+    let report = check();
+    assert_eq!(report["damaged"], json!([]), "{report:#}\n{}", daemon.log());
+    assert_eq!((&report["mended"][0]["version"], &report["mended"][0]["files"]), (&json!(version.version), &json!(1)));
+    assert_eq!(daemon.get("/storage").body["check"]["mended"], 1);
+    assert!(daemon.version(&version)["damagedAt"].is_null());
+    std::fs::write(team.join("storage/go"), "").unwrap();
+    assert_eq!(daemon.wait_for_end(&id)["state"], "stopped");
+    let whole =
+        daemon.run_with(&json!([{"ref": "rotting", "name": "in"}]), &json!([]), "sha256sum < /inputs/in/d/data");
+    let printed = daemon.text_of(whole["id"].as_str().unwrap());
+    assert!(daemon.text_of(&id).contains(printed.trim()), "{printed}");
+    assert_eq!(daemon.read_back(&version)["d/data"], hash);
+}
+
+#[test]
+fn what_is_here_on_its_way_to_a_bucket_counts_towards_the_quota_as_long_as_it_is() {
+    let daemon = Daemon::start_with(&[("GRADIENTD_STORAGE__TEAM_QUOTA", "40MiB")]);
+    let s3 = S3::start();
+    let dataset = s3.dataset(&daemon, "passing");
+    let version = daemon.draft(&dataset);
+    for n in 0..3 {
+        let put = daemon.put_file(&version, &format!("f{n}"), &noise(n, 20 << 20));
+        assert_eq!(put.status, 201, "{}\n{}", put.text(), daemon.log());
+    }
+    let put = daemon.put_file(&version, "larger", &noise(9, 48 << 20));
+    assert!(put.status / 100 == 4 || put.status == 507, "{}", put.status);
+    assert!(put.text().contains("team_quota"), "{}", put.text());
+    assert_eq!(daemon.commit(&version)["files"], 3);
+}

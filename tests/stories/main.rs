@@ -34,6 +34,8 @@ mod private_registry;
 mod projects_and_tags;
 mod refuse_to_start;
 mod run_a_job;
+#[cfg(feature = "faults")]
+mod s3_leftovers;
 mod secrets;
 mod storage_care;
 mod survive_a_restart;

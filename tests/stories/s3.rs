@@ -77,6 +77,27 @@ impl S3 {
         self.dir.path().join(BUCKET)
     }
 
+    /// Returns everything that the server keeps: files in the bucket, and parts of uploads.
+    pub fn kept(&self) -> Vec<String> {
+        fn gather(dir: &std::path::Path, kept: &mut Vec<String>) {
+            for entry in std::fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    gather(&path, kept);
+                } else {
+                    kept.push(path.display().to_string());
+                }
+            }
+        }
+        let mut kept = Vec::new();
+        gather(&self.bucket(), &mut kept);
+        let parts = std::fs::read_dir(self.dir.path()).unwrap();
+        let parts = parts.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        kept.extend(parts.filter(|name| name.starts_with(".upload")));
+        kept.sort();
+        kept
+    }
+
     /// Returns the body that makes a provider of it.
     pub fn provider(&self, name: &str) -> Value {
         json!({

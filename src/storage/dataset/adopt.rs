@@ -13,7 +13,7 @@ use rustix::{
 };
 
 use super::{
-    Blobs, TreeError,
+    BlobName, Blobs, TreeError,
     blobs::mode_of,
     hashed::{PIECE_BYTES, hash_of, mark, marked},
     writer::Fresh,
@@ -132,10 +132,23 @@ impl Blobs {
         }
     }
 
+    /// Stores a content from one of its inodes, in whatever mode that is. Returns `false` when that is not
+    /// there. The caller holds [`Blobs::linking`].
+    pub(super) fn store_from_inode(&self, from: &BlobName, content: &Content) -> Result<bool, TreeError> {
+        match self.duplicate_inode(from, content)? {
+            Some(fresh) => Ok(self.publish(&fresh, content).map(|()| true)?),
+            None => Ok(false),
+        }
+    }
+
     /// Copies the blob of `from` to a finished file for `to`, the same bytes; `None` when there is no
     /// such blob. What is damaged is not copied.
     fn duplicate(&self, from: &Content, to: &Content) -> Result<Option<Fresh<'_>>, TreeError> {
-        let file = match self.open(from) {
+        self.duplicate_inode(&BlobName { hash: from.hash, executable: from.executable, number: 0 }, to)
+    }
+
+    fn duplicate_inode(&self, from: &BlobName, to: &Content) -> Result<Option<Fresh<'_>>, TreeError> {
+        let file = match self.open_inode(from) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
         };

@@ -252,7 +252,7 @@ impl Blobs {
         }
     }
 
-    fn open_inode(&self, name: &BlobName) -> io::Result<File> {
+    pub(super) fn open_inode(&self, name: &BlobName) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         Ok(File::from(rustix::fs::openat(&self.dir.0, in_shard(name), flags, Mode::empty())?))
     }

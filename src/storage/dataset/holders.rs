@@ -8,7 +8,7 @@ use super::{
     watch::{CareError, Watch, tell},
 };
 use crate::domain::{
-    content::{ContentHash, Entry, EntryKind, Totals},
+    content::{Content, ContentHash, Entry, EntryKind, Totals},
     id::{DatasetId, VersionId},
     user_path::UserPath,
 };
@@ -26,6 +26,8 @@ pub struct Holder {
     pub paths: Vec<UserPath>,
     /// How many there are.
     pub files: u64,
+    /// The content itself, as the first of them has it.
+    pub content: Content,
 }
 
 impl TeamFiles {
@@ -107,7 +109,14 @@ impl Search<'_> {
         let at = begin + known.unwrap_or(self.holders.len() - begin);
         if known.is_none() {
             let (dataset, version) = (version.0.clone(), version.1.clone());
-            self.holders.push(Holder { hash: content.hash, dataset, version, paths: Vec::new(), files: 0 });
+            self.holders.push(Holder {
+                hash: content.hash,
+                dataset,
+                version,
+                paths: Vec::new(),
+                files: 0,
+                content: *content,
+            });
         }
         let holder = &mut self.holders[at];
         holder.files += 1;

@@ -14,7 +14,7 @@ use rustix::{fs::RenameFlags, io::Errno};
 use super::{
     BlobName, Blobs, TeamFiles, Tree, TreeError, VersionFiles,
     holders::{Ended, each_entry},
-    scrub::hash_on_disk,
+    scrub::{hash_on_disk, names_in},
     watch::{CareError, Watch, tell},
 };
 use crate::{
@@ -196,22 +196,32 @@ impl Mender<'_> {
         }
     }
 
-    /// Says whether a content is stored whole, and makes it so from the same bytes in the other mode.
-    /// The caller holds [`Blobs::linking`].
+    /// Says whether a content is stored whole, and makes it so from the same bytes in the other mode, or
+    /// from a further inode of them. The caller holds [`Blobs::linking`].
     fn has_whole(&mut self, content: &Content) -> Result<bool, TreeError> {
         let Some(shard) = self.blobs.shard(content.hash.0[0])? else { return Ok(false) };
-        for executable in [content.executable, !content.executable] {
-            let name = BlobName { hash: content.hash, executable, number: 0 }.to_string();
-            match self.is_whole(&shard, name.as_bytes(), &content.hash) {
-                Ok(true) => return self.blobs.store_from_other_mode(content),
-                // Its name goes when the check finds it damaged; till then it is in the way.
-                Ok(false) if executable == content.executable => return Ok(false),
-                Ok(false) => {}
-                Err(TreeError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+        match self.is_stored_whole(&shard, content, 0)? {
+            Some(true) => return Ok(true),
+            // Its name goes when the check finds it damaged; till then it is in the way.
+            Some(false) => return Ok(false),
+            None => {}
+        }
+        for name in names_in(&shard)?.iter().filter(|name| name.hash == content.hash) {
+            let from = Content { executable: name.executable, ..*content };
+            if self.is_stored_whole(&shard, &from, name.number)? == Some(true) {
+                return self.blobs.store_from_inode(name, content);
             }
         }
         Ok(false)
+    }
+
+    /// Says whether inode `number` of a content is what it should be; `None` when there is none.
+    fn is_stored_whole(&mut self, shard: &Beneath, content: &Content, number: u32) -> Result<Option<bool>, TreeError> {
+        let name = BlobName { hash: content.hash, executable: content.executable, number }.to_string();
+        match self.is_whole(shard, name.as_bytes(), &content.hash) {
+            Err(TreeError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            looked => looked.map(Some),
+        }
     }
 }
 
@@ -299,6 +309,58 @@ mod tests {
         fs::set_permissions(&blob, fs::Permissions::from_mode(0o644)).unwrap();
         fs::write(&blob, b"rotten").unwrap();
         assert_eq!(mend(&yard, &plain), [("v000001".to_owned(), 0, 2)]);
+    }
+
+    /// Gives a content a further inode with a name in a version, as one with very many names has.
+    fn add_further(yard: &Yard, version: &VersionFiles, at: &str, content: &Content) -> std::path::PathBuf {
+        let blob = yard.team.blobs().path_of(content);
+        let further = blob.with_file_name(format!("{}-1", content.hash));
+        assert!(yard.team.blobs().add_inode(content, 1).unwrap());
+        let link = version.tree().join(at);
+        fs::remove_file(&link).unwrap();
+        fs::hard_link(&further, &link).unwrap();
+        further
+    }
+
+    fn rot(path: &std::path::Path) {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(path, b"rotten").unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o444)).unwrap();
+    }
+
+    /// Does what a check does: reads all, and takes the names of damaged blobs away.
+    fn check(yard: &Yard) -> Vec<u32> {
+        let all = crate::storage::dataset::ScrubOrder { percent: 100, after: None, bytes_per_second: None };
+        let found = yard.team.scrub(&all, &mut |_| {}, ON).unwrap().damaged;
+        found.iter().for_each(|damage| yard.team.disown(damage).unwrap());
+        found.iter().map(|damage| damage.number).collect()
+    }
+
+    #[test]
+    fn a_damaged_further_inode_is_mended_from_the_first_and_the_first_from_a_further_one() {
+        for first_rots in [false, true] {
+            let yard = yard();
+            let version = yard.version(1);
+            let content = version.put_small(&path("one"), b"whole!", false).unwrap().0;
+            version.put_small(&path("two"), b"whole!", false).unwrap();
+            let further = add_further(&yard, &version, "two", &content);
+            version.freeze(&|_| {}).unwrap();
+            let first = yard.team.blobs().path_of(&content);
+            let (rotten, sound) = if first_rots { (&first, &further) } else { (&further, &first) };
+            let kept = fs::metadata(sound).unwrap().ino();
+            rot(rotten);
+            assert_eq!(check(&yard), [u32::from(!first_rots)]);
+            assert_eq!((rotten.exists(), sound.exists()), (false, true));
+            assert_eq!(mend(&yard, &content), [("v000001".to_owned(), 1, 0)], "nobody had to send anything");
+            for at in ["one", "two"] {
+                assert_eq!(read(&version, at), b"whole!");
+            }
+            assert_eq!(fs::metadata(sound).unwrap().ino(), kept);
+            assert!(first.exists(), "a content has a first inode");
+            assert_eq!(check(&yard), [0; 0]);
+            assert_eq!(mend(&yard, &content), []);
+            assert_eq!(yard.unfinished(), [""; 0]);
+        }
     }
 
     #[test]

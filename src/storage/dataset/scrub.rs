@@ -68,6 +68,8 @@ impl Fault {
 pub struct Damage {
     /// What it should hold. Its size is what it has now.
     pub content: Content,
+    /// Which inode of its content it is; 0 for the first.
+    pub number: u32,
     pub fault: Fault,
 }
 
@@ -80,7 +82,22 @@ pub struct Scrubbed {
     pub next: Option<ContentHash>,
 }
 
+impl Damage {
+    /// Returns what the blob is called.
+    fn name(&self) -> BlobName {
+        BlobName { hash: self.content.hash, executable: self.content.executable, number: self.number }
+    }
+}
+
 impl TeamFiles {
+    /// Takes the name of a damaged blob away: what is sent anew is stored then, and not taken for stored
+    /// already. Trees keep the inode. One that was taken away before is no error.
+    pub fn disown(&self, damage: &Damage) -> io::Result<()> {
+        let Some(shard) = self.blobs().shard(damage.content.hash.0[0])? else { return Ok(()) };
+        let _sweeping = self.blobs().sweeping(damage.content.hash.0[0]);
+        shard.remove_file(damage.name().to_string().as_bytes())
+    }
+
     /// Reads a stretch of the team's blobs again, and tells `found` of each that is damaged at once.
     /// When `watch` breaks it off it returns what it has done till then.
     ///
@@ -164,7 +181,7 @@ impl Scrub<'_> {
         self.done.totals.files += 1;
         if let Some(fault) = fault {
             let content = Content { hash: name.hash, bytes, executable: name.executable };
-            let damage = Damage { content, fault };
+            let damage = Damage { content, number: name.number, fault };
             (self.found)(&damage);
             self.done.damaged.push(damage);
         }

@@ -51,6 +51,7 @@ impl Reach {
 pub struct S3Bucket {
     pub(super) store: Arc<AmazonS3>,
     pub(super) place: Arc<S3Place>,
+    pub(super) reach: Reach,
 }
 
 /// What is known of one object.
@@ -102,7 +103,7 @@ impl S3Bucket {
             builder = builder.with_endpoint(endpoint);
         }
         let store = builder.build().map_err(|error| S3Error::Settings(error.to_string()))?;
-        Ok(Self { store: Arc::new(store), place: Arc::new(place.clone()) })
+        Ok(Self { store: Arc::new(store), place: Arc::new(place.clone()), reach })
     }
 
     /// Returns the error of a call that took longer than somebody waited.

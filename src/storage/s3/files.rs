@@ -71,7 +71,7 @@ pub struct S3File {
 impl S3Files {
     /// Names the files of a version, whose manifest and copy on this disk are `local`'s.
     pub fn new(bucket: S3Bucket, team: &TeamId, dataset: &DatasetId, version: &VersionId, local: VersionFiles) -> Self {
-        Self { bucket, folder: format!("{team}/datasets/{dataset}/{version}/"), local }
+        Self { bucket, folder: folder_of(team, dataset, version), local }
     }
 
     /// Returns the version's files on this disk: its manifest, and its copy if it was materialised.
@@ -122,7 +122,7 @@ impl S3Files {
     ) -> Result<(Content, bool), FilesError> {
         let key = self.key(path)?;
         let replaces = self.bucket.head(&key).await?.is_some();
-        let stored = self.bucket.put(&key, stream, limit, expected).await?;
+        let stored = self.bucket.put(&key, stream, limit, expected, Some(self.local.dir())).await?;
         fault::point("s3.object-stored");
         let content = Content { hash: stored.hash, bytes: stored.bytes, executable };
         let (ledger, path) = (self.ledger(), path.clone());
@@ -265,13 +265,7 @@ impl S3Files {
             let local = self.local.clone();
             return Ok(blocking(move || local.totals()).await?);
         }
-        let mut objects = std::pin::pin!(self.bucket.all(&self.folder));
-        let mut totals = Totals::default();
-        while let Some(object) = objects.try_next().await? {
-            totals.files += 1;
-            totals.bytes += object.bytes;
-        }
-        Ok(totals)
+        Ok(self.bucket.totals(&self.folder).await?)
     }
 
     /// Returns a URL with which anybody may do `method` to a file until `expires` from now, at the
@@ -340,6 +334,11 @@ impl From<ListPage> for S3Page {
         };
         Self { items: page.items.into_iter().map(item).collect(), next: page.next }
     }
+}
+
+/// Returns what the keys of a version begin with.
+pub fn folder_of(team: &TeamId, dataset: &DatasetId, version: &VersionId) -> String {
+    format!("{team}/datasets/{dataset}/{version}/")
 }
 
 /// Ends in an error when what came is not what was expected.

@@ -114,7 +114,7 @@ impl S3Files {
         }
         let got = self.bucket.get(from, None, None).await?;
         let stream = got.stream.map_err(std::io::Error::other);
-        self.bucket.put(to, stream, content.bytes, Some(content.hash)).await?;
+        self.bucket.put(to, stream, content.bytes, Some(content.hash), Some(self.local.dir())).await?;
         Ok(())
     }
 

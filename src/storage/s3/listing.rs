@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use futures_util::{Stream, stream};
+use futures_util::{Stream, TryStreamExt, stream};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 
 use super::{Object, S3Bucket, S3Error};
@@ -114,6 +114,17 @@ impl S3Bucket {
             return Ok(Some(object));
         }
         self.head(&object.key).await
+    }
+
+    /// Counts everything whose key begins with `prefix`.
+    pub async fn totals(&self, prefix: &str) -> Result<Totals, S3Error> {
+        let mut objects = std::pin::pin!(self.all(prefix));
+        let mut totals = Totals::default();
+        while let Some(object) = objects.try_next().await? {
+            totals.files += 1;
+            totals.bytes += object.bytes;
+        }
+        Ok(totals)
     }
 
     /// Removes everything whose key begins with `prefix`, and returns how much that was.

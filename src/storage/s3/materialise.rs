@@ -93,6 +93,17 @@ impl S3Files {
         Ok(totals)
     }
 
+    /// Brings the bytes of one file to the blobs again, of which this disk has lost them. A tree that
+    /// lost them too is left as it is.
+    ///
+    /// # Errors
+    /// As of [`S3Files::materialise`].
+    pub async fn bring_back(&self, path: &UserPath, content: &Content) -> Result<(), FilesError> {
+        let local = self.local.clone();
+        let staged = Arc::new(blocking(move || local.stage()).await?);
+        self.bring(staged, path.clone(), *content).await
+    }
+
     /// Brings one file, and links it.
     async fn bring(&self, staged: Arc<Staged>, path: UserPath, content: Content) -> Result<(), FilesError> {
         let key = self.key(&path)?;

@@ -6,6 +6,7 @@
 //! so that any S3 tool reads them, with a local [`ledger`] of the hashes that are known. Committing
 //! ([`freeze`]) lists the bucket and writes the same local manifest that a version on the disk has;
 //! [`materialise`] brings a committed version to the disk, each file compared with its hash.
+//! What is begun there and not finished has a note on this disk ([`unfinished`]).
 //! [`fetch`] is for imports from URLs; [`guard`] keeps what anybody may name away from this machine's own services.
 //!
 //! Not here: which provider a dataset has, who may use it, and sealed keys (`service`).
@@ -24,12 +25,14 @@ mod known;
 mod ledger;
 mod listing;
 mod materialise;
+mod parts;
+pub mod unfinished;
 mod upload;
 
 pub use bucket::{Object, Reach, S3Bucket};
 pub use error::S3Error;
 pub use fetch::{FetchError, Fetched, Fetcher};
-pub use files::{S3File, S3Files, S3Item, S3Page};
+pub use files::{S3File, S3Files, S3Item, S3Page, folder_of};
 pub use files_error::FilesError;
 pub use known::Offered;
 pub use upload::Stored;

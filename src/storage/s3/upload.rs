@@ -4,14 +4,17 @@ use std::{io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
-use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutPayload};
+use object_store::{ObjectStoreExt, PutPayload, multipart::PartId};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     task::JoinSet,
 };
 
-use super::{FilesError, S3Bucket, bucket::path};
-use crate::{domain::content::ContentHash, storage::dataset::TreeError};
+use super::{FilesError, S3Bucket, bucket::path, files::blocking, parts::Upload, unfinished::Sending};
+use crate::{
+    domain::content::ContentHash,
+    storage::{dataset::TreeError, layout::VersionDir},
+};
 
 /// What is larger goes in parts, of this size at first.
 const PART: usize = 8 << 20;
@@ -37,7 +40,8 @@ pub struct Stored {
 
 impl S3Bucket {
     /// Stores `stream` under `key`: in one call up to 8 MiB, in parts beyond. Nobody sees it before it is
-    /// whole, and when it fails nothing is left of it.
+    /// whole, and when it fails nothing is left of it. While parts are at the service and no object is,
+    /// the directory of the version that they are `of` has a note of them.
     ///
     /// # Errors
     /// [`TreeError::TooLarge`] beyond `limit` bytes; [`TreeError::HashMismatch`] when it is not what
@@ -48,6 +52,7 @@ impl S3Bucket {
         stream: impl Stream<Item = io::Result<Bytes>> + Send,
         limit: u64,
         expected: Option<ContentHash>,
+        of: Option<&VersionDir>,
     ) -> Result<Stored, FilesError> {
         let mut parts = Parts {
             stream: Box::pin(stream.fuse()),
@@ -63,18 +68,24 @@ impl S3Bucket {
             drop(permit);
             return Ok(parts.stored(put.e_tag));
         }
-        let begun = self.store.put_multipart_opts(&path(key)?, PutMultipartOptions::default()).await;
-        let mut upload = begun.map_err(self.fault(key))?;
+        let note = match of.cloned() {
+            Some(dir) => {
+                let key = key.to_owned();
+                Some(blocking(move || Sending::begin(&dir, &key)).await?)
+            }
+            None => None,
+        };
+        crate::fault::point("s3.multipart-noted");
+        let upload = Upload::begin(self, key, note).await?;
         crate::fault::point("s3.multipart-begun");
-        let sent = self.send_parts(key, &mut *upload, &mut parts, (first, permit)).await;
-        match sent.and_then(|()| parts.compare(expected)) {
-            Ok(()) => {
-                let put = upload.complete().await.map_err(self.fault(key))?;
+        let sent = self.send_parts(key, &upload, &mut parts, (first, permit)).await;
+        match sent.and_then(|ids| parts.compare(expected).map(|()| ids)) {
+            Ok(ids) => {
+                let put = upload.join(ids).await?;
                 Ok(parts.stored(put.e_tag))
             }
             Err(error) => {
-                // Best effort: the error that stopped it says more, and services clear old parts away.
-                let _ = upload.abort().await;
+                upload.call_off().await;
                 Err(error)
             }
         }
@@ -83,36 +94,38 @@ impl S3Bucket {
     async fn send_parts(
         &self,
         key: &str,
-        upload: &mut dyn MultipartUpload,
+        upload: &Upload,
         parts: &mut Parts<'_>,
         first: (Bytes, SemaphorePermit<'static>),
-    ) -> Result<(), FilesError> {
+    ) -> Result<Vec<PartId>, FilesError> {
         // Tasks of their own go on while the next part is awaited, so that a slow sender does not keep
         // memory that others wait for. Dropping the set ends them.
         let mut sending = JoinSet::new();
+        let mut ids = Vec::new();
         let mut next = first;
-        for number in 1.. {
+        for number in 1usize.. {
             let (part, permit) = next;
             let last = part.is_empty();
             if !last {
-                let put = upload.put_part(PutPayload::from_bytes(part));
+                let put = upload.put(number - 1, PutPayload::from_bytes(part));
                 sending.spawn(async move {
                     let sent = put.await;
                     drop(permit);
-                    sent
+                    sent.map(|id| (number, id))
                 });
             }
             while sending.len() >= AT_ONCE || (last && !sending.is_empty()) {
                 if let Some(Ok(sent)) = sending.join_next().await {
-                    sent.map_err(self.fault(key))?;
+                    ids.push(sent.map_err(self.fault(key))?);
                 }
             }
             if last {
-                return Ok(());
+                break;
             }
             next = parts.next(if number < SMALL_PARTS { PART } else { LARGE_PART }).await?;
         }
-        Ok(())
+        ids.sort_unstable_by_key(|(number, _)| *number);
+        Ok(ids.into_iter().map(|(_, id)| id).collect())
     }
 }
 

@@ -1,0 +1,204 @@
+//! An upload in parts: nobody sees the object before the parts are joined, and till then the service
+//! keeps them, for ever if nobody says otherwise. So each is noted on this disk while it is under way,
+//! ends with whoever began it, and is found by its note where that could not be.
+
+use std::time::Duration;
+
+use object_store::{
+    MultipartId, PutPayload, PutResult,
+    multipart::{MultipartStore, PartId},
+    path::Path,
+    signer::{SignedUrlOptions, Signer},
+};
+
+use super::{
+    S3Bucket, S3Error,
+    bucket::path,
+    client::http_client,
+    unfinished::{Sending, SentParts},
+};
+
+/// How long a question for the uploads of a key is good.
+const GOOD_FOR: Duration = Duration::from_secs(300);
+/// The largest answer to it that is read, in bytes: a thousand uploads.
+const LARGEST_ANSWER: usize = 4 << 20;
+
+/// An upload in parts. Dropped before it was joined, it is called off beside.
+pub(super) struct Upload {
+    bucket: S3Bucket,
+    key: String,
+    path: Path,
+    id: MultipartId,
+    note: Option<Sending>,
+    is_over: bool,
+}
+
+impl Upload {
+    /// Begins one. `note` says on this disk that it is about to be.
+    pub async fn begin(bucket: &S3Bucket, key: &str, mut note: Option<Sending>) -> Result<Self, super::FilesError> {
+        let path = path(key)?;
+        let id = match bucket.store.create_multipart(&path).await.map_err(bucket.fault(key)) {
+            Ok(id) => id,
+            Err(error) => {
+                // It may have been begun though nobody heard of it; then its note stays.
+                if let (false, Some(note)) = (error.is_passing(), note) {
+                    note.is_over()?;
+                }
+                return Err(error.into());
+            }
+        };
+        let named = note.as_mut().map_or(Ok(()), |note| note.is_called(&id));
+        let upload = Self { bucket: bucket.clone(), key: key.to_owned(), path, id, note, is_over: false };
+        match named {
+            Ok(()) => Ok(upload),
+            Err(error) => {
+                upload.call_off().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Sends part `number`, counted from 0. The future does not depend on this.
+    pub fn put(&self, number: usize, part: PutPayload) -> impl Future<Output = object_store::Result<PartId>> + use<> {
+        let (store, path, id) = (self.bucket.store.clone(), self.path.clone(), self.id.clone());
+        async move { store.put_part(&path, &id, number, part).await }
+    }
+
+    /// Makes the parts an object.
+    pub async fn join(mut self, parts: Vec<PartId>) -> Result<PutResult, super::FilesError> {
+        let joined = self.bucket.store.complete_multipart(&self.path, &self.id, parts).await;
+        match joined.map_err(self.bucket.fault(&self.key)) {
+            Ok(put) => {
+                self.is_over = true;
+                self.note.take().map_or(Ok(()), Sending::is_over)?;
+                Ok(put)
+            }
+            Err(error) => {
+                self.call_off().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Has the service forget the parts. Where it does not answer, the note of it stays.
+    pub async fn call_off(mut self) {
+        self.is_over = true;
+        forget(&self.bucket, &self.key, &self.id, self.note.take()).await;
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        // Whoever waited for it is gone. Without a runtime the process ends, and its note is found.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (bucket, key, id, note) =
+                (self.bucket.clone(), std::mem::take(&mut self.key), std::mem::take(&mut self.id), self.note.take());
+            runtime.spawn(async move { forget(&bucket, &key, &id, note).await });
+        }
+    }
+}
+
+async fn forget(bucket: &S3Bucket, key: &str, id: &str, note: Option<Sending>) {
+    let forgotten = bucket.forget_parts(key, id).await;
+    crate::fault::point("s3.parts-forgotten");
+    let forgotten = forgotten.map_err(|error| error.to_string());
+    let noted = || note.map_or(Ok(()), Sending::is_over).map_err(|error| error.to_string());
+    if let Err(error) = forgotten.and_then(|()| noted()) {
+        tracing::warn!(key, error, "the parts of an upload that was called off stay at the service for now");
+    }
+}
+
+impl S3Bucket {
+    /// Has the service forget the parts of an upload. One that it does not know is as good as forgotten.
+    pub async fn forget_parts(&self, key: &str, upload: &str) -> Result<(), S3Error> {
+        let forgotten = self.store.abort_multipart(&path(key)?, &upload.to_owned()).await;
+        match forgotten.map_err(self.fault(key)) {
+            Err(S3Error::NotFound(_)) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Ends an upload that somebody left behind: the one of its name, or, when it was left before it had
+    /// one, every upload to its key that nobody is at, which `under_way` are. Returns how many ended.
+    pub async fn forget_left(&self, left: &SentParts, under_way: &[SentParts]) -> Result<u64, S3Error> {
+        if let Some(upload) = &left.upload {
+            self.forget_parts(&left.key, upload).await?;
+            return Ok(1);
+        }
+        let same_key = || under_way.iter().filter(|parts| parts.key == left.key);
+        if same_key().any(|parts| parts.upload.is_none()) {
+            // Which of those that the service lists is whose is known when that one has its name.
+            return Err(S3Error::Changed(left.key.clone()));
+        }
+        let mut ended = 0;
+        for upload in self.uploads_to(&left.key).await? {
+            if !same_key().any(|parts| parts.upload.as_ref() == Some(&upload)) {
+                self.forget_parts(&left.key, &upload).await?;
+                ended += 1;
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Returns the names of the uploads in parts to exactly this key: a thousand at most. None where
+    /// the service has no such list.
+    async fn uploads_to(&self, key: &str) -> Result<Vec<String>, S3Error> {
+        let query = SignedUrlOptions::new().with_query([("uploads", ""), ("prefix", key), ("encoding-type", "url")]);
+        let signed = self.store.signed_url_opts(http::Method::GET, &Path::default(), GOOD_FOR, &query).await;
+        let url = signed.map_err(self.fault(key))?;
+        let odd = |error: reqwest::Error| S3Error::Odd(super::error::deepest(&error));
+        let answer = http_client(self.reach).map_err(odd)?.get(url.as_str()).send().await.map_err(odd)?;
+        let status = answer.status().as_u16();
+        if status == 501 {
+            return Ok(Vec::new());
+        }
+        let mut body = Vec::new();
+        let mut answer = answer;
+        while let Some(piece) = answer.chunk().await.map_err(odd)? {
+            body.extend_from_slice(&piece);
+            if body.len() > LARGEST_ANSWER {
+                return Err(S3Error::Odd("its list of uploads is endless".to_owned()));
+            }
+        }
+        let body = String::from_utf8_lossy(&body);
+        if status != 200 {
+            return Err(S3Error::Answer { status, said: String::new() });
+        }
+        Ok(listed(&body, key))
+    }
+}
+
+/// Reads a list of uploads, with keys encoded as in URLs.
+fn listed(body: &str, key: &str) -> Vec<String> {
+    let tag = |text: &str, name: &str| -> Option<String> {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        Some(rest.split_once("</")?.0.trim().to_owned())
+    };
+    let of_key = |upload: &&str| {
+        let found = tag(upload, "Key").unwrap_or_default();
+        // As it stands, too: not every service encodes.
+        found == key || form_urlencoded::parse(format!("k={found}").as_bytes()).any(|(_, found)| found == key)
+    };
+    // Names of uploads are letters, digits and signs that mean nothing in XML.
+    body.split("<Upload>").skip(1).filter(of_key).filter_map(|upload| tag(upload, "UploadId")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_uploads_to_exactly_the_key_are_its_own() {
+        let upload = |key: &str, id: &str| {
+            format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId><Initiated>x</Initiated></Upload>")
+        };
+        let body = [upload("t/a%20b", "1"), upload("t/a+b", "2"), upload("t/a%20bc", "3"), upload("t/a b", "4")];
+        let body =
+            format!("<ListMultipartUploadsResult><Prefix>t/a b</Prefix>{}</ListMultipartUploadsResult>", body.concat());
+        assert_eq!(listed(&body, "t/a b"), ["1", "2", "4"]);
+        assert_eq!(listed("", "t/a b"), [""; 0]);
+    }
+}
