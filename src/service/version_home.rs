@@ -79,9 +79,15 @@ impl Services {
             ProviderKind::Managed => None,
             ProviderKind::S3 => Some(self.s3_files(dataset, version).await?),
         };
-        let (store, dataset, version) = (self.datasets.clone(), dataset.clone(), version.clone());
-        let team = blocking(move || store.team(&dataset.team).map(|team| (team.version(&dataset.id, &version), team)));
-        let (files, team) = team.await?;
+        // Asked for every file that comes: only the first time of a team takes a thread.
+        let team = match self.datasets.known_team(&dataset.team) {
+            Some(team) => team,
+            None => {
+                let (store, team) = (self.datasets.clone(), dataset.team.clone());
+                blocking(move || store.team(&team)).await?
+            }
+        };
+        let files = team.version(&dataset.id, version);
         Ok(Home { files, blobs: Arc::clone(team.blobs()), parts: team.multiparts(), s3 })
     }
 }

@@ -220,6 +220,20 @@ impl Blobs {
         }
     }
 
+    /// Links like [`Blobs::link`]. Returns `false` also when it is the directory that is gone: to tell
+    /// the two apart takes another call, which most new files would pay for nothing.
+    ///
+    /// # Errors
+    /// `AlreadyExists`.
+    pub(super) fn link_if_there(&self, content: &Content, into: &Beneath, name: &[u8]) -> Result<bool, TreeError> {
+        match rustix::fs::linkat(&self.dir.0, in_shard(&name_of(content, 0)), &into.0, name, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(Errno::EXIST) => Err(Errno::EXIST.into()),
+            Err(_) => self.link(content, into, name),
+        }
+    }
+
     /// Returns which inode of a content to try after `number` turned out to have no room.
     fn after_full(&self, content: &Content, number: u32) -> u32 {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);

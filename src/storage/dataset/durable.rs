@@ -3,17 +3,25 @@
 //! An fsync for every file is what makes small files slow. Here whoever has to be sure waits for the
 //! next `syncfs` of the whole file system that begins after he asked, and one call serves all who
 //! wait. One thread makes the calls; it begins with the first who asks and ends with the last owner.
+//!
+//! Clients that put one small file after the other come back as soon as they are answered. So before a
+//! call the thread waits a moment for those of the last time, if there were several: each call then
+//! serves all of them instead of half. One who is alone never waits for anybody.
 
 use std::{
     io,
     path::Path,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
 
 use crate::storage::beneath::Beneath;
+
+/// Longest time that a call is put off for others to join.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// Makes what was written on one file system durable, for all who ask.
 #[derive(Debug)]
@@ -59,16 +67,44 @@ impl Durability {
 fn begin(root: Beneath) -> io::Result<mpsc::Sender<Waiter>> {
     let (ask, asked) = mpsc::channel::<Waiter>();
     thread::Builder::new().name("durable".to_owned()).spawn(move || {
-        while let Ok(first) = asked.recv() {
+        let mut waiters: Vec<Waiter> = Vec::new();
+        let (mut expected, mut patience) = (1, Duration::ZERO);
+        while let Ok(()) = gather(&asked, &mut waiters, expected, patience) {
             // All who have asked by now have written what they ask for.
-            let waiters: Vec<_> = std::iter::once(first).chain(asked.try_iter()).collect();
+            let began = Instant::now();
             let synced = root.sync_file_system();
-            for waiter in waiters {
+            // Longer than half a call, and whoever waits is better off with a call of their own.
+            patience = GATHER.min(began.elapsed() / 2);
+            let served = std::mem::take(&mut waiters);
+            waiters.extend(asked.try_iter());
+            expected = served.len() + waiters.len();
+            for waiter in served {
                 waiter(synced.as_ref().copied().map_err(again));
             }
         }
     })?;
     Ok(ask)
+}
+
+/// Waits for somebody to ask, and then for `expected` in all, but not longer than `patience`.
+fn gather(
+    asked: &mpsc::Receiver<Waiter>,
+    waiters: &mut Vec<Waiter>,
+    expected: usize,
+    patience: Duration,
+) -> Result<(), mpsc::RecvError> {
+    if waiters.is_empty() {
+        waiters.push(asked.recv()?);
+    }
+    let until = Instant::now() + patience;
+    waiters.extend(asked.try_iter());
+    while waiters.len() < expected {
+        match asked.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(waiter) => waiters.push(waiter),
+            Err(_) => break,
+        }
+    }
+    Ok(())
 }
 
 /// Returns an error once more, for another who waits.
@@ -94,6 +130,24 @@ mod tests {
         let waits = (0..20).map(|_| durability.wait());
         assert!(futures_util::future::join_all(waits).await.into_iter().all(|result| result.is_ok()));
         tokio::task::spawn_blocking(move || durability.wait_blocking()).await.unwrap().unwrap();
+    }
+
+    #[test]
+    fn those_who_are_expected_are_waited_for_and_nobody_longer_than_is_worth_it() {
+        let (ask, asked) = mpsc::channel::<Waiter>();
+        let one = || Box::new(|_| ()) as Waiter;
+        let mut waiters = Vec::new();
+        ask.send(one()).unwrap();
+        gather(&asked, &mut waiters, 3, Duration::ZERO).unwrap();
+        assert_eq!(waiters.len(), 1, "nobody else came");
+        thread::scope(|scope| {
+            scope.spawn(|| (0..2).for_each(|_| ask.send(one()).unwrap()));
+            gather(&asked, &mut waiters, 3, Duration::from_secs(60)).unwrap();
+        });
+        assert_eq!(waiters.len(), 3);
+        waiters.clear();
+        drop(ask);
+        assert!(gather(&asked, &mut waiters, 3, Duration::ZERO).is_err(), "nobody can ask any more");
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Taking many files at once: one thread brings them, several store them.
 //!
-//! Small files come as buffers of their own, so that bringing the next one overlaps with hashing and
-//! storing those before it. A large file comes in pieces, which one worker writes while the next
+//! Small files come as buffers of their own, many at a time, so that bringing the next ones overlaps with
+//! hashing and storing those before them. A large file comes in pieces, which one worker writes while the next
 //! piece is on its way. All of it goes into a tree that nobody sees yet.
 
 use std::{
@@ -15,7 +15,10 @@ use std::{
     thread::{self, Scope},
 };
 
-use super::{Blobs, Tree, TreeError, queue::Queue};
+use super::{
+    Blobs, Tree, TreeError,
+    queue::{OVERHEAD_BYTES, Queue},
+};
 use crate::{
     domain::{
         content::{Content, EntryKind},
@@ -27,7 +30,11 @@ use crate::{
 /// The largest file that is held in memory as a whole.
 const SMALL_BYTES: u64 = 1 << 20;
 /// What may wait for the workers, all small files together.
-const QUEUE_BYTES: usize = 32 << 20;
+const QUEUE_BYTES: usize = 16 << 20;
+/// Small files are handed over so many, or so many bytes of them, at a time: waking a worker for each
+/// costs a third of what storing it does.
+const BATCH: usize = 32;
+const BATCH_BYTES: usize = 256 << 10;
 const PIECE_BYTES: usize = 1 << 20;
 /// Pieces of one large file that may wait.
 const PIECES: usize = 8;
@@ -53,7 +60,9 @@ impl From<TreeError> for Refused {
 
 /// Workers that store files into one tree.
 pub(super) struct Intake {
-    queue: Queue<Work>,
+    queue: Queue<Vec<Work>>,
+    /// What is handed over next.
+    batch: Mutex<Batch>,
     blobs: Arc<Blobs>,
     root: Beneath,
     /// Buffers of pieces that were written: making new ones for each costs as much as hashing.
@@ -61,6 +70,12 @@ pub(super) struct Intake {
     failed: AtomicBool,
     /// The first that was refused, with its path.
     failure: Mutex<Option<(UserPath, Refused)>>,
+}
+
+#[derive(Default)]
+struct Batch {
+    bytes: usize,
+    work: Vec<Work>,
 }
 
 struct Work {
@@ -108,6 +123,7 @@ impl Intake {
     pub(super) fn new(blobs: Arc<Blobs>, root: &Beneath) -> io::Result<Self> {
         Ok(Self {
             queue: Queue::new(QUEUE_BYTES),
+            batch: Mutex::default(),
             blobs,
             root: root.reopen()?,
             spare: Mutex::default(),
@@ -126,7 +142,9 @@ impl Intake {
             }
             // Also when bringing panics, or the workers would wait for ever.
             let _close = Close(&self.queue);
-            bring()
+            let brought = bring();
+            self.hand_over();
+            brought
         })
     }
 
@@ -134,17 +152,19 @@ impl Intake {
         scope.spawn(|| {
             // Each with a tree of its own: it remembers the directory that was written to last.
             let tree = self.root.reopen().map(|root| Tree::at(self.blobs.clone(), root));
-            self.queue.take(|work| {
-                if self.failed.load(Ordering::Relaxed) {
-                    return;
-                }
-                let path = work.path.clone();
-                let stored = match &tree {
-                    Ok(tree) => work.store(tree, self),
-                    Err(error) => Err(Refused::Tree(io::Error::from(error.kind()).into())),
-                };
-                if let Err(refused) = stored {
-                    self.fail(path, refused);
+            self.queue.take(|batch| {
+                for work in batch {
+                    if self.failed.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let path = work.path.clone();
+                    let stored = match &tree {
+                        Ok(tree) => work.store(tree, self),
+                        Err(error) => Err(Refused::Tree(io::Error::from(error.kind()).into())),
+                    };
+                    if let Err(refused) = stored {
+                        self.fail(path, refused);
+                    }
                 }
             });
         });
@@ -168,7 +188,7 @@ impl Intake {
             data.take(SMALL_BYTES + 1).read_to_end(&mut bytes).map_err(Broken::Read)?;
             check(bytes.len() as u64).map_err(Broken::Refused)?;
             if bytes.len() as u64 <= SMALL_BYTES {
-                self.queue.push(bytes.capacity(), work(Bytes::Whole(bytes)));
+                self.gather(bytes.capacity(), work(Bytes::Whole(bytes)));
                 return Ok(());
             }
             return self.bring_large(bytes, data, work, check);
@@ -185,7 +205,7 @@ impl Intake {
         mut check: impl FnMut(u64) -> Result<(), E>,
     ) -> Result<(), Broken<E>> {
         let (to, from) = sync_channel(PIECES);
-        self.queue.push(0, work(Bytes::Pieces(from)));
+        self.queue.push(0, vec![work(Bytes::Pieces(from))]);
         // Nobody takes it any more when a worker has failed.
         let give = |piece| to.send(piece).map_err(|_| Broken::Failed);
         let length = begun.len();
@@ -205,12 +225,13 @@ impl Intake {
     /// Takes a file that `store` makes a blob of. One that stands there already is replaced.
     pub(super) fn hand(&self, path: &UserPath, store: Local) -> Result<(), Failed> {
         self.go_on()?;
-        self.queue.push(0, Work { path: path.clone(), executable: false, bytes: Bytes::Local(store) });
+        self.queue.push(0, vec![Work { path: path.clone(), executable: false, bytes: Bytes::Local(store) }]);
         Ok(())
     }
 
     /// Waits until all that was brought is stored, or was refused.
     pub(super) fn rest(&self) -> Result<(), Failed> {
+        self.hand_over();
         self.queue.rest();
         self.go_on()
     }
@@ -218,6 +239,29 @@ impl Intake {
     /// Returns what was refused first, and forgets it.
     pub(super) fn failure(&self) -> Option<(UserPath, Refused)> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Adds a small file to those that are handed over next.
+    fn gather(&self, bytes: usize, work: Work) {
+        let mut batch = self.batch();
+        batch.bytes += bytes + OVERHEAD_BYTES;
+        batch.work.push(work);
+        let enough = batch.work.len() >= BATCH || batch.bytes >= BATCH_BYTES;
+        drop(batch);
+        if enough {
+            self.hand_over();
+        }
+    }
+
+    fn hand_over(&self) {
+        let Batch { bytes, work } = std::mem::take(&mut *self.batch());
+        if !work.is_empty() {
+            self.queue.push(bytes, work);
+        }
+    }
+
+    fn batch(&self) -> MutexGuard<'_, Batch> {
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn spare(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
@@ -270,7 +314,7 @@ impl Work {
     }
 }
 
-struct Close<'a>(&'a Queue<Work>);
+struct Close<'a>(&'a Queue<Vec<Work>>);
 
 impl Drop for Close<'_> {
     fn drop(&mut self) {

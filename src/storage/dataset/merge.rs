@@ -23,7 +23,7 @@ use crate::{
 /// `files` files and links, or is gone.
 pub(super) fn merge(staged: &Staged, tree: &Tree, files: u64) -> Result<Totals, TreeError> {
     check_there(staged)?;
-    let found = staged.tree().totals()?.files;
+    let found = staged.tree().count_names()?;
     if found != files {
         return Err(lost(&format!("{found} of {files} files that were set aside are there")));
     }

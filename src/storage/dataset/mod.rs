@@ -107,6 +107,11 @@ impl DatasetStore {
         Self { data: data.clone(), limits, durability: Durability::of(data.root()), teams: Arc::default() }
     }
 
+    /// Returns the files of a team that has been asked for before. Does not look at the disk.
+    pub fn known_team(&self, team: &TeamId) -> Option<TeamFiles> {
+        self.teams.lock().unwrap_or_else(PoisonError::into_inner).get(team).cloned()
+    }
+
     /// Returns a team's files, making their directories if they are not there.
     pub fn team(&self, team: &TeamId) -> io::Result<TeamFiles> {
         let mut teams = self.teams.lock().unwrap_or_else(PoisonError::into_inner);

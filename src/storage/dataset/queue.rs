@@ -6,7 +6,7 @@ use std::{
 };
 
 /// What each piece of work counts beside its own bytes.
-const OVERHEAD_BYTES: usize = 512;
+pub(super) const OVERHEAD_BYTES: usize = 512;
 
 /// A queue for one who adds and many who take.
 #[derive(Debug)]
@@ -25,26 +25,28 @@ struct Inner<W> {
     bytes: usize,
     /// Taken and not yet done.
     busy: usize,
+    /// Who waits for something to come, and for something to go. Waking is a call to the kernel even
+    /// when nobody sleeps.
+    idle: usize,
+    held: usize,
     closed: bool,
 }
 
 impl<W> Queue<W> {
     pub(super) fn new(max_bytes: usize) -> Self {
-        let inner = Inner { waiting: VecDeque::new(), bytes: 0, busy: 0, closed: false };
+        let inner = Inner { waiting: VecDeque::new(), bytes: 0, busy: 0, idle: 0, held: 0, closed: false };
         Self { inner: Mutex::new(inner), came: Condvar::new(), went: Condvar::new(), max_bytes }
     }
 
     /// Adds work of `bytes` bytes. Waits for room; work larger than all of it is let in alone.
     pub(super) fn push(&self, bytes: usize, work: W) {
         let bytes = bytes + OVERHEAD_BYTES;
-        let mut inner = self.lock();
-        while inner.bytes > 0 && inner.bytes + bytes > self.max_bytes {
-            inner = self.went.wait(inner).unwrap_or_else(PoisonError::into_inner);
-        }
+        let mut inner = self.hold(|inner| inner.bytes > 0 && inner.bytes + bytes > self.max_bytes);
         inner.bytes += bytes;
         inner.waiting.push_back((bytes, work));
-        drop(inner);
-        self.came.notify_one();
+        if inner.idle > 0 {
+            self.came.notify_one();
+        }
     }
 
     /// Calls `each` with one piece of work after the other until the queue is closed and empty. Run
@@ -55,8 +57,8 @@ impl<W> Queue<W> {
             if let Some((bytes, work)) = inner.waiting.pop_front() {
                 inner.bytes -= bytes;
                 inner.busy += 1;
+                self.tell_held(&inner);
                 drop(inner);
-                self.went.notify_all();
                 // Not done should the work panic: then whoever waits for rest must not wait for ever.
                 let busy = Busy(self);
                 each(work);
@@ -65,23 +67,39 @@ impl<W> Queue<W> {
             } else if inner.closed {
                 return;
             } else {
+                inner.idle += 1;
                 inner = self.came.wait(inner).unwrap_or_else(PoisonError::into_inner);
+                inner.idle -= 1;
             }
         }
     }
 
     /// Waits until all that was added is done.
     pub(super) fn rest(&self) {
-        let mut inner = self.lock();
-        while !inner.waiting.is_empty() || inner.busy > 0 {
-            inner = self.went.wait(inner).unwrap_or_else(PoisonError::into_inner);
-        }
+        drop(self.hold(|inner| !inner.waiting.is_empty() || inner.busy > 0));
     }
 
     /// Lets those who take go home once nothing is left.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.came.notify_all();
+    }
+
+    /// Waits while `full` says so.
+    fn hold(&self, full: impl Fn(&Inner<W>) -> bool) -> MutexGuard<'_, Inner<W>> {
+        let mut inner = self.lock();
+        while full(&inner) {
+            inner.held += 1;
+            inner = self.went.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            inner.held -= 1;
+        }
+        inner
+    }
+
+    fn tell_held(&self, inner: &Inner<W>) {
+        if inner.held > 0 {
+            self.went.notify_all();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<W>> {
@@ -93,8 +111,9 @@ struct Busy<'a, W>(&'a Queue<W>);
 
 impl<W> Drop for Busy<'_, W> {
     fn drop(&mut self) {
-        self.0.lock().busy -= 1;
-        self.0.went.notify_all();
+        let mut inner = self.0.lock();
+        inner.busy -= 1;
+        self.0.tell_held(&inner);
     }
 }
 

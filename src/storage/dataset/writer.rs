@@ -7,17 +7,21 @@
 use std::{
     fs::File,
     io::{self, Seek, Write},
+    num::NonZero,
     sync::{Arc, atomic::Ordering},
 };
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Advice, Mode, OFlags};
 
 use super::{Blobs, TreeError, blobs::mode_of, hashed};
 use crate::domain::content::{Content, ContentHash};
 
 /// Pieces smaller than this are gathered: BLAKE3 is several times faster on large ones, and each
 /// write is a call.
-const GATHER_BYTES: usize = 256 << 10;
+const GATHER_BYTES: usize = 32 << 10;
+/// After so many bytes the disk is told to begin with them. Otherwise it would begin when somebody
+/// waits for it, and stand idle till then.
+const AHEAD_BYTES: u64 = 8 << 20;
 
 /// A file that is being received. Dropping it leaves nothing behind.
 #[derive(Debug)]
@@ -29,6 +33,9 @@ pub struct BlobWriter {
     hasher: blake3::Hasher,
     gathered: Vec<u8>,
     bytes: u64,
+    /// How many of them were written to the file, and how many of those the disk was told to begin with.
+    written: u64,
+    begun: u64,
 }
 
 impl Blobs {
@@ -51,6 +58,8 @@ impl Blobs {
             hasher: blake3::Hasher::new(),
             gathered: Vec::new(),
             bytes: 0,
+            written: 0,
+            begun: 0,
         })
     }
 }
@@ -133,7 +142,15 @@ impl BlobWriter {
     fn put(&mut self, bytes: &[u8]) -> Result<(), TreeError> {
         self.hasher.update(bytes);
         let mut file = self.file.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
-        Ok(file.write_all(bytes)?)
+        file.write_all(bytes)?;
+        self.written += bytes.len() as u64;
+        if let Some(waiting) = NonZero::new(self.written - self.begun).filter(|bytes| bytes.get() >= AHEAD_BYTES) {
+            // Pages that are not on the disk yet stay in memory, so all this does is to write them. Only
+            // a hint: whoever has to be sure waits for the disk later.
+            let _ = rustix::fs::fadvise(file, self.begun, Some(waiting), Advice::DontNeed);
+            self.begun = self.written;
+        }
+        Ok(())
     }
 }
 

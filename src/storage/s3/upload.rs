@@ -18,17 +18,22 @@ use crate::{
 
 /// What is larger goes in parts, of this size at first.
 const PART: usize = 8 << 20;
-/// A service takes 10,000 parts at most: of so many, the rest are larger.
-const SMALL_PARTS: usize = 5000;
-const LARGE_PART: usize = 64 << 20;
+/// A service takes 10,000 parts at most: after so many the rest are larger, for files of up to 328 GiB.
+const SMALL_PARTS: usize = 2000;
+const LARGE_PART: usize = 40 << 20;
 /// Parts of one upload that are on their way at the same time.
 const AT_ONCE: usize = 3;
 
 /// How long nothing may come of a stream: it holds memory that others wait for.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Bounds the memory that all uploads to S3 take together, in units of [`PART`]: 96 MiB.
-static MEMORY: Semaphore = Semaphore::const_new(12);
+/// Bounds the memory that all uploads to S3 take together, in MiB, of the 150 that the daemon may take with
+/// all that it does. Room for the largest part, for two uploads with all their parts, or for as many small
+/// files as are ever sent at once.
+static MEMORY: Semaphore = Semaphore::const_new(MEMORY_MIB);
+const MEMORY_MIB: usize = 48;
+const MIB: usize = 1 << 20;
+const _: () = assert!(LARGE_PART <= MEMORY_MIB * MIB, "or it would wait for ever");
 
 /// What was stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +134,11 @@ impl S3Bucket {
     }
 }
 
+/// Returns how much of [`MEMORY`] so many bytes take.
+fn mib(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(MIB)).unwrap_or(u32::MAX).max(1)
+}
+
 /// Cuts a stream into parts.
 struct Parts<'a> {
     stream: std::pin::Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send + 'a>>,
@@ -142,11 +152,14 @@ struct Parts<'a> {
 impl Parts<'_> {
     /// Returns the next `size` bytes, or fewer at the end, with the leave to hold them.
     async fn next(&mut self, size: usize) -> Result<(Bytes, SemaphorePermit<'static>), FilesError> {
-        let units = u32::try_from(size.div_ceil(PART)).unwrap_or(1);
-        let permit = MEMORY.acquire_many(units).await.expect("it is never closed");
+        let mut permit = MEMORY.acquire_many(mib(size)).await.expect("it is never closed");
         let mut part = BytesMut::new();
         loop {
             let take = self.rest.len().min(size - part.len());
+            if part.len() + take > MIB {
+                // At once: growing would hold twice as much for a moment, and leave holes behind.
+                part.reserve(size - part.len());
+            }
             part.extend_from_slice(&self.rest.split_to(take));
             if part.len() == size {
                 break;
@@ -164,6 +177,10 @@ impl Parts<'_> {
             return Err(TreeError::TooLarge { limit: self.limit }.into());
         }
         self.hasher.update(&part);
+        if part.len() <= MIB {
+            // A small file lets others go on beside it.
+            drop(permit.split(mib(size).saturating_sub(mib(part.len())) as usize));
+        }
         Ok((part.freeze(), permit))
     }
 
