@@ -45,7 +45,7 @@ use crate::{
 };
 
 /// How long one file may take to come, however steadily.
-pub(super) const LONGEST: Duration = Duration::from_secs(48 * 3600);
+pub const LONGEST: Duration = Duration::from_secs(48 * 3600);
 /// Largest body of a question for files that are stored already, in bytes.
 const KNOWN_BODY: u64 = 16 << 20;
 /// Names the hash that the bytes must have.
@@ -280,7 +280,7 @@ async fn get(
 }
 
 /// Sends a file, to whoever has been found to be `caller`.
-pub(super) async fn send(
+pub async fn send(
     services: &Services,
     caller: &Caller,
     lease: Lease,
