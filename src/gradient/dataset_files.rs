@@ -140,18 +140,39 @@ struct Named {
 }
 
 impl Named {
-    /// Refuses when a file that is to be fetched is not there: the client waits for ever for one.
+    /// Refuses what is not there: for a file that cannot be fetched the client waits for ever, and of a
+    /// directory without files it says nothing.
     async fn require(&self, calls: &[Call]) -> Result<(), Problem> {
-        let fetched = |call: &Call| match call {
-            Call::Sign(Purpose::File { method: SignedMethod::Get, path, .. }) => Some(path.clone()),
-            _ => None,
-        };
-        let paths: Vec<_> = calls.iter().filter_map(fetched).collect();
+        let mut paths = Vec::new();
+        for call in calls {
+            match call {
+                Call::Sign(Purpose::File { method: SignedMethod::Get, path, .. }) => paths.push(path.clone()),
+                // A later page is of a directory that was there, and may be empty by now. One that only
+                // looks at what is directly there says itself that it is nothing.
+                Call::Sign(Purpose::List(listing))
+                    if listing.recursive && listing.after.is_none() && !listing.prefix.is_empty() =>
+                {
+                    self.require_any(listing).await?;
+                }
+                _ => {}
+            }
+        }
         if paths.is_empty() {
             return Ok(());
         }
         let (dataset, version) = self.place.clone();
         Ok(self.services.require_files(&self.caller, dataset, version, paths).await?)
+    }
+
+    async fn require_any(&self, listing: &Listing) -> Result<(), Problem> {
+        let (dataset, version) = self.place.clone();
+        let one = Listing { limit: 1, ..listing.clone() };
+        let page = self.services.list_as_s3(&self.caller, dataset, version, one).await?;
+        let name = shown(listing.prefix.trim_end_matches('/').as_bytes());
+        if page.items.is_empty() {
+            return Err(ServiceError::not_found("file or directory", format!("“{name}”")).into());
+        }
+        Ok(())
     }
 
     async fn begin(&self, path: UserPath) -> Result<Value, Problem> {
@@ -282,6 +303,8 @@ mod tests {
             let answer = cloud.sign(&version, "putObject", json!({ "Key": key })).await;
             assert_eq!(printed(&answer).0, 422, "{key:?}: {}", answer.text);
         }
+        let nothing = cloud.sign(&version, "listObjectsV2", json!({ "Prefix": "/none/", "Delimiter": "" })).await;
+        assert_eq!(printed(&nothing), (404, "there is no file or directory “none”"));
         for prefix in ["/../", "a\0", "/a/../../"] {
             let answer = cloud.sign(&version, "listObjectsV2", json!({ "Prefix": prefix })).await;
             assert_eq!(printed(&answer).0, 422, "{prefix:?}: {}", answer.text);

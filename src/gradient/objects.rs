@@ -26,7 +26,7 @@ use crate::{
         tree_path::{TreePath, encoded},
         uploads::{announced, arriving},
     },
-    domain::{id::MultipartId, user_path::UserPath},
+    domain::id::MultipartId,
     service::{
         ServiceError, Services,
         dataset_files::FileDraft,
@@ -116,23 +116,6 @@ fn shown<'a>((dataset, version): (&'a str, &'a str), expires: i64, key: &'a str,
     Shown { dataset, version, expires, key, signature }
 }
 
-async fn fetch(
-    services: &Services,
-    (signed, method): (SignedMethod, Method),
-    at: TreePath,
-    query: &SignatureQuery,
-    headers: &HeaderMap,
-) -> Result<Response, Problem> {
-    let Opened { caller, lease, dataset, version } = open_file(services, signed, &at, query).await?;
-    let missing = no_file(&at.path);
-    let sent = send(services, &caller, lease, (dataset, version, at.path), false, (&method, headers)).await;
-    sent.map_err(|problem| if problem.code() == "is_directory" { missing } else { problem })
-}
-
-fn no_file(path: &UserPath) -> Problem {
-    ServiceError::not_found("file", format!("“{path}”")).into()
-}
-
 /// Sends a file.
 pub async fn get(
     State(services): State<Services>,
@@ -140,7 +123,8 @@ pub async fn get(
     Query(query): Query<SignatureQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    fetch(&services, (SignedMethod::Get, Method::GET), at, &query, &headers).await
+    let Opened { caller, lease, dataset, version } = open_file(&services, SignedMethod::Get, &at, &query).await?;
+    send(&services, &caller, lease, (dataset, version, at.path), false, (&Method::GET, &headers)).await
 }
 
 /// Says how large a file is, if it is there.
@@ -150,7 +134,11 @@ pub async fn head(
     Query(query): Query<SignatureQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    fetch(&services, (SignedMethod::Head, Method::HEAD), at, &query, &headers).await
+    let Opened { caller, lease, dataset, version } = open_file(&services, SignedMethod::Head, &at, &query).await?;
+    if !services.has_file(&caller, dataset.clone(), version.clone(), &at.path).await? {
+        return Err(ServiceError::not_found("file", format!("“{}”", at.path)).into());
+    }
+    send(&services, &caller, lease, (dataset, version, at.path), false, (&Method::HEAD, &headers)).await
 }
 
 /// Takes a file, whatever kind the client says that it is: it guesses by the name.

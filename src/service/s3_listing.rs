@@ -75,6 +75,21 @@ impl Services {
         }
     }
 
+    /// Says whether a file is in a version; a directory is none.
+    pub async fn has_file(
+        &self,
+        caller: &Caller,
+        dataset: DatasetRef,
+        version: VersionRef,
+        path: &UserPath,
+    ) -> Result<bool, ServiceError> {
+        // Looked up in the listing, where it stands before all that begins as it does: services that keep
+        // objects as files are out of order when they are asked for a directory.
+        let listing = Listing { prefix: path.to_text(), recursive: true, after: None, limit: 1 };
+        let page = self.list_as_s3(caller, dataset, version, listing).await?;
+        Ok(matches!(page.items.first(), Some(Listed::File { path: found, .. }) if found == path))
+    }
+
     /// Says whether all of some files are in a version, and can be fetched.
     ///
     /// # Errors
