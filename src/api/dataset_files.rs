@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// How long one file may take to come, however steadily.
-pub(super) const LONGEST: Duration = Duration::from_secs(48 * 3600);
+pub const LONGEST: Duration = Duration::from_secs(48 * 3600);
 /// Names the hash that the bytes must have.
 const HASH: &str = "x-content-blake3";
 
@@ -119,7 +119,7 @@ async fn get(
 }
 
 /// Sends a file, to whoever has been found to be `caller`.
-pub(super) async fn send(
+pub async fn send(
     services: &Services,
     caller: &Caller,
     lease: Lease,

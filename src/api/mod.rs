@@ -59,7 +59,7 @@ mod sent_file;
 pub mod signed;
 pub mod storage_providers;
 pub mod storage;
-mod tree_path;
+pub mod tree_path;
 pub mod uploads;
 pub mod versions;
 

@@ -24,11 +24,10 @@ use crate::{
         dataset::{DatasetRef, VersionRef},
         id::{DatasetId, KeyId, VersionId},
         time::Timestamp,
-        user_path::UserPath,
     },
     service::{
         Services,
-        signed_urls::{Signed, SignedCall, SignedMethod, SignedUrl},
+        signed_urls::{Purpose, Signed, SignedCall, SignedMethod, SignedUrl},
     },
 };
 
@@ -120,12 +119,13 @@ async fn sign(
             Problem::invalid("bad_method", format!("calls[{at}].method"), "method is GET, HEAD, PUT or DELETE")
         })?;
         let lasts = call.expires_seconds.map(Duration::from_secs);
-        Ok(SignedCall { method, path: tree_path::read(call.path.as_bytes())?, lasts, executable: call.executable })
+        let path = tree_path::read(call.path.as_bytes())?;
+        Ok(SignedCall { purpose: Purpose::File { method, path, executable: call.executable }, lasts })
     });
     let calls = calls.collect::<Result<_, Problem>>()?;
     let origin = origin(&headers);
     let urls = services.sign_urls(&caller, dataset, version, calls).await?;
-    Ok(Json(SignedUrls { urls: urls.into_iter().map(|url| shown(&origin, url)).collect() }))
+    Ok(Json(SignedUrls { urls: urls.into_iter().filter_map(|url| shown(&origin, url)).collect() }))
 }
 
 /// Returns what this box is called by whoever asks. The guard has looked at it.
@@ -136,54 +136,80 @@ pub fn origin(headers: &HeaderMap) -> String {
     format!("{scheme}://{}", text(header::HOST).unwrap_or("localhost"))
 }
 
-fn shown(origin: &str, SignedUrl { signed, signature, at_bucket }: SignedUrl) -> SignedUrlView {
+/// Shows the URL of a call on a file: others are not signed here.
+fn shown(origin: &str, SignedUrl { signed, signature, at_bucket }: SignedUrl) -> Option<SignedUrlView> {
+    let Purpose::File { method, path, executable } = signed.purpose else { return None };
     let here = || {
         format!(
             "{origin}{}/signed/{}/{}/{}?expires={}&key={}&signature={signature}{}",
             super::router::ROOT,
             signed.dataset,
             signed.version,
-            tree_path::encoded(&signed.path),
+            tree_path::encoded(&path),
             signed.expires,
             signed.key,
-            if signed.executable { "&executable=true" } else { "" },
+            if executable { "&executable=true" } else { "" },
         )
     };
-    SignedUrlView {
-        method: signed.method.as_str(),
-        path: signed.path.to_text(),
+    Some(SignedUrlView {
+        method: method.as_str(),
+        path: path.to_text(),
         url: at_bucket.unwrap_or_else(here),
         expires_at: Timestamp(signed.expires.saturating_mul(1_000_000)),
-    }
+    })
 }
 
-/// Who may do what with a URL that turned out to be good.
-struct Opened {
-    caller: Caller,
-    lease: Lease,
-    place: (DatasetRef, VersionRef, UserPath),
+/// What a signed URL says of itself, whatever it is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    pub dataset: &'a str,
+    pub version: &'a str,
+    /// Seconds since 1970.
+    pub expires: i64,
+    /// Id of the key that it was made with.
+    pub key: &'a str,
+    pub signature: &'a str,
 }
 
-async fn open(
-    services: &Services,
-    method: SignedMethod,
-    at: TreePath,
-    query: &SignatureQuery,
-) -> Result<Opened, Problem> {
+/// Who may do it, with a URL that turned out to be good, and to which version.
+pub struct Opened {
+    pub caller: Caller,
+    pub lease: Lease,
+    pub dataset: DatasetRef,
+    pub version: VersionRef,
+}
+
+/// Lets somebody who has a URL that was signed for `purpose` do that.
+pub async fn open(services: &Services, purpose: Purpose, shown: Shown<'_>) -> Result<Opened, Problem> {
     let refused = || {
         let detail = "the signed URL is not good for this, or no longer: ask for another one";
         Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
     };
-    let dataset: DatasetId = at.dataset.parse().map_err(|_| refused())?;
-    let version: VersionId = at.version.parse().map_err(|_| refused())?;
-    let key: KeyId = query.key.parse().map_err(|_| refused())?;
-    let shown: ContentHash = query.signature.parse().map_err(|_| refused())?;
-    let signed =
-        Signed { method, dataset, version, path: at.path, expires: query.expires, key, executable: query.executable };
-    let caller = services.signer(&signed, &shown).await?;
+    let dataset: DatasetId = shown.dataset.parse().map_err(|_| refused())?;
+    let version: VersionId = shown.version.parse().map_err(|_| refused())?;
+    let key: KeyId = shown.key.parse().map_err(|_| refused())?;
+    let signature: ContentHash = shown.signature.parse().map_err(|_| refused())?;
+    let signed = Signed { purpose, dataset, version, expires: shown.expires, key };
+    let caller = services.signer(&signed, &signature).await?;
     let lease = Lease::of_key(Arc::new(services.clone()), signed.key);
-    let place = (DatasetRef::Id(signed.dataset), VersionRef::Id(signed.version), signed.path);
-    Ok(Opened { caller, lease, place })
+    let (dataset, version) = (DatasetRef::Id(signed.dataset), VersionRef::Id(signed.version));
+    Ok(Opened { caller, lease, dataset, version })
+}
+
+async fn open_file(
+    services: &Services,
+    method: SignedMethod,
+    at: &TreePath,
+    query: &SignatureQuery,
+) -> Result<Opened, Problem> {
+    let shown = Shown {
+        dataset: &at.dataset,
+        version: &at.version,
+        expires: query.expires,
+        key: &query.key,
+        signature: &query.signature,
+    };
+    open(services, Purpose::File { method, path: at.path.clone(), executable: query.executable }, shown).await
 }
 
 /// Fetch a file by a signed URL
@@ -204,8 +230,9 @@ async fn get(
     Query(query): Query<SignatureQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let opened = open(&services, SignedMethod::Get, at, &query).await?;
-    dataset_files::send(&services, &opened.caller, opened.lease, opened.place, false, (&Method::GET, &headers)).await
+    let Opened { caller, lease, dataset, version } = open_file(&services, SignedMethod::Get, &at, &query).await?;
+    let place = (dataset, version, at.path);
+    dataset_files::send(&services, &caller, lease, place, false, (&Method::GET, &headers)).await
 }
 
 /// Look at a file by a signed URL
@@ -223,8 +250,9 @@ async fn head(
     Query(query): Query<SignatureQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let opened = open(&services, SignedMethod::Head, at, &query).await?;
-    dataset_files::send(&services, &opened.caller, opened.lease, opened.place, false, (&Method::HEAD, &headers)).await
+    let Opened { caller, lease, dataset, version } = open_file(&services, SignedMethod::Head, &at, &query).await?;
+    let place = (dataset, version, at.path);
+    dataset_files::send(&services, &caller, lease, place, false, (&Method::HEAD, &headers)).await
 }
 
 /// Put a file by a signed URL
@@ -243,8 +271,8 @@ async fn put(
     Query(query): Query<SignatureQuery>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let opened = open(&services, SignedMethod::Put, at, &query).await?;
-    dataset_files::receive(&services, &opened.caller, opened.lease, opened.place, query.executable, request).await
+    let Opened { caller, lease, dataset, version } = open_file(&services, SignedMethod::Put, &at, &query).await?;
+    dataset_files::receive(&services, &caller, lease, (dataset, version, at.path), query.executable, request).await
 }
 
 /// Remove a file by a signed URL
@@ -261,9 +289,8 @@ async fn delete(
     at: TreePath,
     Query(query): Query<SignatureQuery>,
 ) -> Result<Response, Problem> {
-    let opened = open(&services, SignedMethod::Delete, at, &query).await?;
-    let (dataset, version, path) = opened.place;
-    services.delete_one_file(&opened.caller, dataset, version, path).await?;
+    let Opened { caller, dataset, version, .. } = open_file(&services, SignedMethod::Delete, &at, &query).await?;
+    services.delete_one_file(&caller, dataset, version, at.path).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

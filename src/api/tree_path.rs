@@ -9,7 +9,7 @@ use crate::domain::user_path::{UserPath, shown};
 
 /// What stands for `{dataset}`, `{version}` and `{*path}` in a route's path.
 #[derive(Debug, Clone)]
-pub(super) struct TreePath {
+pub struct TreePath {
     pub dataset: String,
     pub version: String,
     pub path: UserPath,
@@ -66,7 +66,7 @@ fn decoded(text: &str) -> Vec<u8> {
 }
 
 /// Writes a path into a URL.
-pub(super) fn encoded(path: &UserPath) -> String {
+pub fn encoded(path: &UserPath) -> String {
     let mut text = String::new();
     for byte in path.as_bytes() {
         match byte {

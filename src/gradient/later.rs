@@ -16,8 +16,6 @@ const LATER: &[(&str, &str)] = &[
     ("/experiments/", "experiments are not on this box yet: run a job"),
     ("/tensorboards/", "TensorBoards are not on this box yet: a job's charts are on its page"),
     ("/jobs/", "this is not on this box yet: the web UI and the API have jobs with all of theirs"),
-    ("/datasets", "this is not on this box yet: the web UI and the API have datasets with all of theirs"),
-    ("/storageProviders", "this is not on this box yet: the web UI and the API have storage providers"),
     ("/machines/", "this box is the only machine: run a job, and choose its machine type"),
 ];
 

@@ -10,16 +10,23 @@
 //! it is: unknown fields are ignored, missing ones defaulted as the cloud did.
 
 mod clusters;
+mod dataset_files;
+mod dataset_tags;
+mod datasets;
 mod entity_tags;
 pub mod environment;
 mod error;
 mod filter;
 mod later;
+mod listing_xml;
 mod machine_types;
+mod objects;
 mod projects;
 mod router;
 mod secrets;
+mod storage_providers;
 mod teams;
+mod versions;
 mod web;
 
 pub use router::router;

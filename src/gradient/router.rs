@@ -8,7 +8,10 @@ use axum::{
     routing::{get, post, put},
 };
 
-use super::{ROOT, clusters, entity_tags, environment, error, later, machine_types, projects, secrets, teams, web};
+use super::{
+    ROOT, clusters, dataset_files, dataset_tags, datasets, entity_tags, environment, error, later, machine_types,
+    objects, projects, secrets, storage_providers, teams, versions, web,
+};
 use crate::{
     api::{KeyBook, caller},
     service::Services,
@@ -35,14 +38,52 @@ fn closed_routes() -> Router<Services> {
         .route("/clusters/getClusters", get(clusters::list))
         .route("/vmTypes/getVmTypesByClusters", get(machine_types::list))
         .route("/machines/getAvailability/", get(machine_types::availability))
+        .merge(data_routes())
+}
+
+/// Storage providers and datasets.
+fn data_routes() -> Router<Services> {
+    Router::new()
+        .route("/storageProviders", get(storage_providers::list).post(storage_providers::create))
+        .route(
+            "/storageProviders/{id}",
+            get(storage_providers::get).post(storage_providers::update).delete(storage_providers::delete),
+        )
+        .route("/datasets", get(datasets::list).post(datasets::create))
+        .route("/datasets/ref/{reference}", get(datasets::reference))
+        .route("/datasets/{dataset}", get(datasets::get).post(datasets::update).delete(datasets::delete))
+        .route("/datasets/{dataset}/versions", get(versions::list).post(versions::create))
+        .route(
+            "/datasets/{dataset}/versions/{version}",
+            get(versions::get).post(versions::update).delete(versions::delete),
+        )
+        .route("/datasets/{dataset}/versions/{version}/s3/preSignedUrls", post(dataset_files::pre_signed))
+        .route("/datasets/{dataset}/versions/s3/preSignedUrls", post(dataset_files::without_version))
+        .route("/datasets/{dataset}/tags", get(dataset_tags::list))
+        .route(
+            "/datasets/{dataset}/tags/{*tag}",
+            get(dataset_tags::get).put(dataset_tags::set).delete(dataset_tags::delete),
+        )
+}
+
+/// The routes for whoever has a signed URL. Not nested: a path is read out of them byte for byte, from
+/// the beginning.
+fn open_routes() -> Router<Services> {
+    let at = |path: &str| format!("{ROOT}{path}");
+    let files = get(objects::get).head(objects::head).put(objects::put).delete(objects::delete);
+    Router::new()
+        .route(&at(objects::OBJECTS), files)
+        .route(&at(objects::PARTS), put(objects::put_part))
+        .route(&at(objects::LISTINGS), get(objects::list))
 }
 
 /// Puts the room together.
 pub fn router(services: Services) -> Router {
     let book: Arc<dyn KeyBook> = Arc::new(services.clone());
     let closed = closed_routes().fallback(later::not_here);
-    let routes = caller::closed(closed, book).layer(from_fn(error::reworded)).with_state(services);
-    Router::new().route(&format!("{ROOT}/web/{{namespace}}/{{*rest}}"), get(web::lead)).nest(ROOT, routes)
+    let routes = caller::closed(closed, book).layer(from_fn(error::reworded)).with_state(services.clone());
+    let open = open_routes().layer(from_fn(error::reworded)).with_state(services);
+    Router::new().route(&format!("{ROOT}/web/{{namespace}}/{{*rest}}"), get(web::lead)).merge(open).nest(ROOT, routes)
 }
 
 #[cfg(test)]

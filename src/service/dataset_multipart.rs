@@ -97,6 +97,21 @@ impl Services {
         listed.await.map_err(of_tree)
     }
 
+    /// Returns one file that comes into a version in parts, and what of it has come.
+    pub async fn multipart(
+        &self,
+        caller: &Caller,
+        dataset: DatasetRef,
+        version: VersionRef,
+        id: MultipartId,
+    ) -> Result<Multipart, ServiceError> {
+        let (found, home) = self.draft_home(caller, dataset, version).await?;
+        let path = self.facts(&found, &home, &id).await?.path;
+        let (parts, upload) = (home.parts.clone(), id.clone());
+        let parts = blocking(move || parts.parts(&upload)).await.map_err(|error| missing(error, &id))?;
+        Ok(Multipart { id, path, parts })
+    }
+
     /// Takes one part as it comes, in the place of one of that number that has come before.
     pub async fn put_part<E: std::fmt::Display>(
         &self,

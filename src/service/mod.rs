@@ -50,6 +50,7 @@ pub mod projects;
 pub mod queue;
 pub mod quota;
 pub mod references;
+pub mod s3_listing;
 pub mod s3_versions;
 pub mod secrets;
 pub mod signed_urls;

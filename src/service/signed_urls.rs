@@ -1,17 +1,20 @@
-//! Signed URLs: one method on one file of one version, until a time, for whoever has the URL. A URL
-//! opens as much as the key that it was signed with: it ends when that key does.
+//! Signed URLs: one thing to do with one version, until a time, for whoever has the URL: a method on a
+//! file, a part of a large file, a page of a listing. A URL opens as much as the key that it was signed
+//! with: it ends when that key does.
 
 use std::time::Duration;
 
 use subtle::ConstantTimeEq;
 
-use super::{Invalid, ServiceError, Services, s3_versions::of_files};
+use super::{
+    Invalid, ServiceError, Services, dataset_files::check_new_path, s3_listing::Listing, s3_versions::of_files,
+};
 use crate::{
     domain::{
         caller::{Action, Caller},
         content::ContentHash,
         dataset::{DatasetRef, VersionRef},
-        id::{DatasetId, KeyId, VersionId},
+        id::{DatasetId, KeyId, MultipartId, VersionId},
         time::Timestamp,
         user_path::UserPath,
     },
@@ -23,7 +26,7 @@ pub const MOST: usize = 1_000;
 /// How long a URL is good when nobody says.
 const USUAL: Duration = Duration::from_secs(3600);
 
-/// What a signed URL may be used for.
+/// What a signed URL may do to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignedMethod {
     Get,
@@ -47,11 +50,54 @@ impl SignedMethod {
     pub fn from_word(word: &str) -> Option<Self> {
         [Self::Get, Self::Head, Self::Put, Self::Delete].into_iter().find(|method| method.as_str() == word)
     }
+}
 
-    fn action(self) -> Action {
+/// What a signed URL may be used for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    File {
+        method: SignedMethod,
+        path: UserPath,
+        /// Whether containers may execute the file that is put.
+        executable: bool,
+    },
+    /// One page of what is in the version.
+    List(Listing),
+    /// To put one part of a file that comes in parts.
+    Part { upload: MultipartId, number: u32 },
+}
+
+impl Purpose {
+    fn action(&self) -> Action {
         match self {
-            Self::Get | Self::Head => Action::ViewDatasets,
-            Self::Put | Self::Delete => Action::UploadData,
+            Self::File { method: SignedMethod::Get | SignedMethod::Head, .. } | Self::List(_) => Action::ViewDatasets,
+            Self::File { method: SignedMethod::Put | SignedMethod::Delete, .. } | Self::Part { .. } => {
+                Action::UploadData
+            }
+        }
+    }
+
+    /// Says whether what the URL is used for takes room.
+    fn brings_bytes(&self) -> bool {
+        matches!(self, Self::File { method: SignedMethod::Put, .. } | Self::Part { .. })
+    }
+
+    /// Returns all of it in texts, of which no two purposes have the same.
+    fn parts(&self) -> Vec<Vec<u8>> {
+        match self {
+            Self::File { method, path, executable } => {
+                vec![method.as_str().into(), path.as_bytes().into(), vec![u8::from(*executable)]]
+            }
+            Self::List(Listing { prefix, recursive, after, limit }) => vec![
+                b"LIST".into(),
+                prefix.as_bytes().into(),
+                vec![u8::from(*recursive), u8::from(after.is_some())],
+                after.clone().unwrap_or_default(),
+                limit.to_le_bytes().into(),
+            ],
+            Self::Part { upload, number } => {
+                vec![b"PART".into(), upload.as_str().into(), number.to_le_bytes().into()]
+            }
         }
     }
 }
@@ -59,26 +105,20 @@ impl SignedMethod {
 /// A call that somebody without a key is to make.
 #[derive(Debug, Clone)]
 pub struct SignedCall {
-    pub method: SignedMethod,
-    pub path: UserPath,
+    pub purpose: Purpose,
     /// An hour when left out.
     pub lasts: Option<Duration>,
-    /// Whether containers may execute the file that is put.
-    pub executable: bool,
 }
 
 /// All that a signature covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed {
-    pub method: SignedMethod,
+    pub purpose: Purpose,
     pub dataset: DatasetId,
     pub version: VersionId,
-    pub path: UserPath,
     /// Seconds since 1970: no longer good from then on.
     pub expires: i64,
     pub key: KeyId,
-    /// Whether containers may execute the file that is put.
-    pub executable: bool,
 }
 
 /// A URL that was signed.
@@ -92,7 +132,8 @@ pub struct SignedUrl {
 }
 
 impl Services {
-    /// Signs calls on files of a version, with what the caller's key allows.
+    /// Signs calls on files of a version, with what the caller's key allows. What would be refused
+    /// whatever is sent is refused now: some clients look at no answer but this one.
     pub async fn sign_urls(
         &self,
         caller: &Caller,
@@ -105,13 +146,16 @@ impl Services {
             let message = format!("{MOST} URLs are signed at once, at most: ask again for the rest");
             return Err(Invalid::new("calls", "too_many", message).into());
         }
-        let changes = calls.iter().any(|call| call.method.action() == Action::UploadData);
+        let changes = calls.iter().any(|call| call.purpose.action() == Action::UploadData);
         let found = if changes {
             self.find_draft(caller, dataset, version).await?
         } else {
             self.find_version(caller, dataset, version).await?
         };
         let bucket = self.home(&found.dataset, &found.version.id).await?.s3;
+        if changes && bucket.is_none() && calls.iter().any(|call| call.purpose.brings_bytes()) {
+            self.check_quota(&caller.team, 0)?;
+        }
         let (now, key) = (self.clock.now(), self.url_key());
         let longest = self.settings.storage.longest_signed_url;
         let mut urls = Vec::with_capacity(calls.len());
@@ -122,21 +166,28 @@ impl Services {
                     format!("a signed URL lasts from 1 to {} seconds (storage.signed_url)", longest.as_secs());
                 return Err(Invalid::new(format!("calls[{at}].expiresSeconds"), "out_of_range", message).into());
             }
-            let signed = Signed {
-                method: call.method,
-                dataset: found.dataset.id.clone(),
-                version: found.version.id.clone(),
-                path: call.path,
-                executable: call.executable,
-                expires: now.plus(lasts).0 / 1_000_000,
-                key: caller.key.clone(),
-            };
-            let at_bucket = match (&bucket, call.method) {
-                (Some(files), SignedMethod::Get) => Some(files.signed(&http::Method::GET, &signed.path, lasts).await),
-                (Some(files), SignedMethod::Head) => Some(files.signed(&http::Method::HEAD, &signed.path, lasts).await),
+            let at_bucket = match (&call.purpose, &bucket) {
+                (Purpose::File { method: SignedMethod::Put, path, .. }, bucket) => {
+                    check_new_path(&format!("calls[{at}].path"), path)?;
+                    bucket.as_ref().map(|files| files.key(path)).transpose().map_err(of_files)?;
+                    None
+                }
+                (Purpose::File { method: SignedMethod::Get, path, .. }, Some(files)) => {
+                    Some(files.signed(&http::Method::GET, path, lasts).await)
+                }
+                (Purpose::File { method: SignedMethod::Head, path, .. }, Some(files)) => {
+                    Some(files.signed(&http::Method::HEAD, path, lasts).await)
+                }
                 _ => None,
             };
             let at_bucket = at_bucket.transpose().map_err(of_files)?;
+            let signed = Signed {
+                purpose: call.purpose,
+                dataset: found.dataset.id.clone(),
+                version: found.version.id.clone(),
+                expires: now.plus(lasts).0 / 1_000_000,
+                key: caller.key.clone(),
+            };
             urls.push(SignedUrl { signature: signature(&key, &signed), signed, at_bucket });
         }
         Ok(urls)
@@ -162,7 +213,7 @@ impl Services {
             return Err(refused());
         }
         let caller = self.holder(&signed.key).await?.ok_or_else(refused)?;
-        caller.may(signed.method.action()).map_err(|_| refused())?;
+        caller.may(signed.purpose.action()).map_err(|_| refused())?;
         Ok(caller)
     }
 
@@ -187,16 +238,15 @@ impl Services {
 /// no two calls are the same text.
 fn signature(key: &[u8; 32], signed: &Signed) -> ContentHash {
     let mut hasher = blake3::Hasher::new_keyed(key);
-    for part in [
-        signed.method.as_str().as_bytes(),
-        signed.dataset.as_str().as_bytes(),
-        signed.version.as_str().as_bytes(),
-        signed.path.as_bytes(),
-        &signed.expires.to_le_bytes(),
-        signed.key.as_str().as_bytes(),
-        &[u8::from(signed.executable)],
-    ] {
-        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    let mut parts = signed.purpose.parts();
+    parts.extend([
+        signed.dataset.as_str().into(),
+        signed.version.as_str().into(),
+        signed.expires.to_le_bytes().into(),
+        signed.key.as_str().into(),
+    ]);
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(&part);
     }
     ContentHash(*hasher.finalize().as_bytes())
 }
@@ -208,27 +258,44 @@ mod tests {
     #[test]
     fn every_part_of_a_call_is_signed() {
         let key = [7; 32];
+        let file = |method, path: &str, executable| Purpose::File { method, path: path.parse().unwrap(), executable };
+        let list = |prefix: &str, recursive, after: Option<&[u8]>, limit| {
+            Purpose::List(Listing { prefix: prefix.to_owned(), recursive, after: after.map(Into::into), limit })
+        };
+        let part = |upload: &str, number| Purpose::Part { upload: upload.parse().unwrap(), number };
         let signed = Signed {
-            method: SignedMethod::Get,
+            purpose: file(SignedMethod::Get, "a/b", false),
             dataset: "dst364npcw6ccok".parse().unwrap(),
             version: "fo5rp4m".parse().unwrap(),
-            path: "a/b".parse().unwrap(),
             expires: 5,
             key: "k0000000000".parse().unwrap(),
-            executable: false,
         };
         let own = signature(&key, &signed);
-        let others = [
-            Signed { method: SignedMethod::Head, ..signed.clone() },
+        let purposes = [
+            file(SignedMethod::Head, "a/b", false),
+            file(SignedMethod::Get, "a/c", false),
+            file(SignedMethod::Get, "a/b", true),
+            list("a/b", false, None, 20),
+            list("a/", false, None, 20),
+            list("a/b", true, None, 20),
+            list("a/b", false, Some(b""), 20),
+            list("a/b", false, Some(b"a"), 20),
+            list("a/b", false, None, 21),
+            part("mp0123456789abcdef", 1),
+            part("mp0123456789abcdef", 2),
+            part("mp0123456789abcdeg", 1),
+        ];
+        let mut others = vec![
             Signed { dataset: "dst364npcw6ccol".parse().unwrap(), ..signed.clone() },
             Signed { version: "fo5rp4n".parse().unwrap(), ..signed.clone() },
-            Signed { path: "a/c".parse().unwrap(), ..signed.clone() },
-            Signed { executable: true, ..signed.clone() },
             Signed { expires: 6, ..signed.clone() },
             Signed { key: "k0000000001".parse().unwrap(), ..signed.clone() },
         ];
+        others.extend(purposes.map(|purpose| Signed { purpose, ..signed.clone() }));
         assert_eq!(signature(&key, &signed), own);
-        assert!(others.iter().all(|other| signature(&key, other) != own));
+        others.push(signed.clone());
+        let all: std::collections::BTreeSet<_> = others.iter().map(|other| signature(&key, other)).collect();
+        assert_eq!(all.len(), others.len(), "no two calls have the same signature");
         assert_ne!(signature(&[8; 32], &signed), own);
     }
 }

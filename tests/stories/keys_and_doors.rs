@@ -42,7 +42,8 @@ fn nobody_gets_in_without_a_good_key() {
         Some(shown("Bearer \u{fc}\u{fc}")),
         Some(("Cookie", format!("__Host-gradientd={good}"))),
         Some(("Cookie", "__Host-gradientd=".to_owned())),
-        Some(("X-Api-Key", good.clone())),
+        Some(("X-Api-Key", format!("{good}x"))),
+        Some(("X-Api-Key", format!("Bearer {good}"))),
     ];
     let paths = [
         "/session",
