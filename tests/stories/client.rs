@@ -88,10 +88,7 @@ impl Client {
             std::thread::park_timeout(std::time::Duration::from_millis(10));
         };
         let read = |name: &str| String::from_utf8_lossy(&std::fs::read(self.home().join(name)).unwrap()).into_owned();
-        // Its spinner draws over itself, and what comes after it is the answer.
-        let is_spinner = |c: char| ('\u{2800}'..='\u{28ff}').contains(&c);
-        let out = read(".out").rsplit(is_spinner).next().unwrap_or_default().to_owned();
-        Said { code, out, err: read(".err") }
+        Said { code, out: read(".out"), err: read(".err") }
     }
 
     fn spill(&self, name: &str) -> std::fs::File {
