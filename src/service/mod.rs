@@ -48,6 +48,7 @@ pub mod quota;
 pub mod references;
 pub mod s3_versions;
 pub mod secrets;
+pub mod signed_artifacts;
 pub mod signed_urls;
 pub mod storage_care;
 pub mod storage_providers;

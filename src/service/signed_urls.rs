@@ -183,19 +183,27 @@ impl Services {
     }
 }
 
-/// Returns the keyed hash of all that a URL is good for. Every part is preceded by its length, so that
-/// no two calls are the same text.
+/// Returns the keyed hash of all that a URL is good for.
 fn signature(key: &[u8; 32], signed: &Signed) -> ContentHash {
+    sealed(
+        [
+            signed.method.as_str().as_bytes(),
+            signed.dataset.as_str().as_bytes(),
+            signed.version.as_str().as_bytes(),
+            signed.path.as_bytes(),
+            &signed.expires.to_le_bytes(),
+            signed.key.as_str().as_bytes(),
+            &[u8::from(signed.executable)],
+        ],
+        key,
+    )
+}
+
+/// Returns the keyed hash of what is signed. Every part is preceded by its length, so that no two lists
+/// of parts are the same text.
+pub(super) fn sealed<'a>(parts: impl IntoIterator<Item = &'a [u8]>, key: &[u8; 32]) -> ContentHash {
     let mut hasher = blake3::Hasher::new_keyed(key);
-    for part in [
-        signed.method.as_str().as_bytes(),
-        signed.dataset.as_str().as_bytes(),
-        signed.version.as_str().as_bytes(),
-        signed.path.as_bytes(),
-        &signed.expires.to_le_bytes(),
-        signed.key.as_str().as_bytes(),
-        &[u8::from(signed.executable)],
-    ] {
+    for part in parts {
         hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
     }
     ContentHash(*hasher.finalize().as_bytes())
