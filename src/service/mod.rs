@@ -60,6 +60,7 @@ mod passes;
 pub mod version_gates;
 pub mod version_home;
 pub mod versions;
+pub mod whole_logs;
 
 pub use error::{Invalid, ServiceError};
 use version_gates::VersionGates;
