@@ -23,7 +23,7 @@ use crate::{
 /// A client that sends nothing for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long one upload may take, however steadily it comes.
-const LONGEST: Duration = Duration::from_secs(6 * 3600);
+pub(crate) const LONGEST: Duration = Duration::from_secs(6 * 3600);
 
 /// Returns the routes of this resource.
 pub fn routes() -> OpenApiRouter<Services> {
@@ -87,13 +87,13 @@ pub(super) fn refuse_forms(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_an_archive", detail))
 }
 
-pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
+pub(crate) fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Returns the body as it arrives; an error when it stands still for too long, takes longer than
 /// `longest`, or the caller's key has ended.
-pub(super) fn arriving(body: Body, lease: Lease, longest: Duration) -> impl Stream<Item = io::Result<Bytes>> + Send {
+pub(crate) fn arriving(body: Body, lease: Lease, longest: Duration) -> impl Stream<Item = io::Result<Bytes>> + Send {
     let ended = Box::pin(lease.ended()) as Pin<Box<dyn Future<Output = ()> + Send>>;
     let late = Box::pin(tokio::time::sleep(longest));
     stream::unfold(Some((body.into_data_stream(), ended, late)), move |state| async move {

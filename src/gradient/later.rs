@@ -15,7 +15,7 @@ const LATER: &[(&str, &str)] = &[
     ("/graphql", "deployments are not on this box yet: run a job that publishes a port"),
     ("/experiments/", "experiments are not on this box yet: run a job"),
     ("/tensorboards/", "TensorBoards are not on this box yet: a job's charts are on its page"),
-    ("/jobs/", "this is not on this box yet: the web UI and the API have jobs with all of theirs"),
+    ("/jobs/", "this is not on this box yet: a job's page and the API have its metrics and charts"),
     ("/datasets", "this is not on this box yet: the web UI and the API have datasets with all of theirs"),
     ("/storageProviders", "this is not on this box yet: the web UI and the API have storage providers"),
     ("/clusters/secrets", "secrets of the whole box are not there yet: set them for the team or for a project"),

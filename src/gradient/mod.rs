@@ -14,6 +14,13 @@ mod entity_tags;
 pub mod environment;
 mod error;
 mod filter;
+mod form;
+mod held;
+mod job_artifacts;
+mod job_logs;
+mod job_view;
+mod job_wire;
+mod jobs;
 mod later;
 mod machine_types;
 mod projects;
@@ -21,6 +28,7 @@ mod router;
 mod secrets;
 mod teams;
 mod web;
+mod workspace;
 
 pub use router::router;
 

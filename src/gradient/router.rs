@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Router,
     middleware::from_fn,
     routing::{get, post, put},
 };
+use tokio_util::sync::CancellationToken;
 
-use super::{ROOT, clusters, entity_tags, environment, error, later, machine_types, projects, secrets, teams, web};
+use super::{
+    ROOT, clusters, entity_tags, environment, error, job_artifacts, job_logs, jobs, later, machine_types, projects,
+    secrets, teams, web,
+};
 use crate::{
     api::{KeyBook, caller},
     service::Services,
@@ -21,6 +25,15 @@ fn closed_routes() -> Router<Services> {
         .route("/teams/namespace", get(teams::namespace))
         .route("/projects/", get(projects::list).post(projects::create))
         .route("/projects/{id}/deleteProject", post(projects::delete))
+        .route("/jobs/createJob/", post(jobs::create))
+        .route("/jobs/getJobList/", get(jobs::list))
+        .route("/jobs/getPublicJob", post(jobs::details))
+        .route("/jobs/{id}/stop", post(jobs::stop))
+        .route("/jobs/{id}/destroy", post(jobs::destroy))
+        .route("/jobs/logs", get(job_logs::rows))
+        .route("/jobs/artifactsListV2", get(job_artifacts::list))
+        .route("/jobs/artifactsGet", get(job_artifacts::summary))
+        .route("/jobs/{id}/artifactsDestroy", post(job_artifacts::destroy))
         .route("/entityTags/getTags", get(entity_tags::get))
         .route("/entityTags/updateTags", put(entity_tags::update))
         .route("/teams/secrets", get(secrets::list_of_team))
@@ -32,11 +45,12 @@ fn closed_routes() -> Router<Services> {
         .route("/machines/getAvailability/", get(machine_types::availability))
 }
 
-/// Puts the room together.
-pub fn router(services: Services) -> Router {
+/// Puts the room together. Requests that are held open end when `stop` is cancelled.
+pub fn router(services: Services, stop: CancellationToken) -> Router {
     let book: Arc<dyn KeyBook> = Arc::new(services.clone());
     let closed = closed_routes().fallback(later::not_here);
-    let routes = caller::closed(closed, book).layer(from_fn(error::reworded)).with_state(services);
+    let routes =
+        caller::closed(closed, book).layer(from_fn(error::reworded)).layer(Extension(stop)).with_state(services);
     Router::new().route(&format!("{ROOT}/web/{{namespace}}/{{*rest}}"), get(web::lead)).nest(ROOT, routes)
 }
 
@@ -52,7 +66,7 @@ pub mod tests {
 
     impl Cloud {
         pub async fn new() -> Self {
-            Self(Api::with_pages(0, router).await)
+            Self(Api::with_pages(0, |services| router(services, CancellationToken::new())).await)
         }
 
         /// Asks as the client does, with the first key.
