@@ -207,7 +207,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
         body_bytes: config.limits.body.0,
         ids: Arc::clone(&rooms.ids),
     };
-    let pages = gradient::router(rooms.services.clone()).merge(ui::router());
+    let pages = gradient::router(rooms.services.clone(), stop.clone()).merge(ui::router());
     let routes = router::api(rooms.services.clone(), shell, pages, stop.clone());
     tracing::info!("listening on http://{}", config.server.listen);
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {

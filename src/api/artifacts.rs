@@ -6,15 +6,20 @@ use std::{fmt, str::FromStr};
 
 use axum::{extract::State, response::Response};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Cursor, Json, Lease, Page, Paged, Path, Problem, download, problem::ProblemDocument, sent_file};
 use crate::{
-    domain::{caller::Caller, id::JobId, time::Timestamp},
-    service::Services,
+    domain::{
+        caller::Caller,
+        id::JobId,
+        time::Timestamp,
+        user_path::{InvalidPath, UserPath},
+    },
+    service::{Services, artifacts::ArtifactName},
     storage::{
         artifact::Artifact,
         beneath::{Facts, Kind},
@@ -24,7 +29,11 @@ use crate::{
 
 /// Returns the routes of this resource.
 pub fn routes() -> OpenApiRouter<Services> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(file)).routes(routes!(tar)).routes(routes!(zip))
+    OpenApiRouter::new()
+        .routes(routes!(list, remove_all))
+        .routes(routes!(file, remove))
+        .routes(routes!(tar))
+        .routes(routes!(zip))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -142,10 +151,65 @@ async fn file(
     Path((id, path)): Path<(JobId, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (file, facts) = services.artifact(&caller, &id, &path).await?;
-    let name = path.rsplit('/').next().unwrap_or_default();
-    let facts = sent_file::Facts { name, etag: etag(&facts), size_bytes: facts.size_bytes, save: false };
-    sent_file::send(facts, &headers, file, lease).await
+    send(&services, &caller, lease, &id, user_path(&path)?, &headers).await
+}
+
+/// Sends one file of a job's artifacts.
+pub(super) async fn send(
+    services: &Services,
+    caller: &Caller,
+    lease: Lease,
+    id: &JobId,
+    path: UserPath,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let name = String::from_utf8_lossy(path.name().unwrap_or_default()).into_owned();
+    let (file, facts) = services.artifact(caller, id, path).await?;
+    let facts = sent_file::Facts { name: &name, etag: etag(&facts), size_bytes: facts.size_bytes, save: false };
+    sent_file::send(facts, headers, file, lease).await
+}
+
+fn user_path(path: &str) -> Result<UserPath, Problem> {
+    path.parse().map_err(|error: InvalidPath| Problem::invalid("bad_path", "path", error))
+}
+
+/// Delete all of a job's artifacts
+///
+/// A job that still runs may write new ones.
+#[utoipa::path(
+    delete, path = "/jobs/{id}/artifacts", tag = "artifacts", params(("id" = String, Path, description = "Id of a job")),
+    responses(
+        (status = 204, description = "They are gone"),
+        (status = 404, description = "There is no such job", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn remove_all(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(id): Path<JobId>,
+) -> Result<StatusCode, Problem> {
+    services.delete_artifacts(&caller, &id, Vec::new()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Delete one file of a job's artifacts
+///
+/// Or a directory, with all that is in it.
+#[utoipa::path(
+    delete, path = "/jobs/{id}/artifacts/{*path}", tag = "artifacts",
+    params(("id" = String, Path, description = "Id of a job"), ("path" = String, Path, description = "Path of a file or directory, with its slashes")),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "There is no such job or file", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn remove(
+    State(services): State<Services>,
+    caller: Caller,
+    Path((id, path)): Path<(JobId, String)>,
+) -> Result<StatusCode, Problem> {
+    services.delete_artifacts(&caller, &id, vec![ArtifactName::Exactly(user_path(&path)?)]).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Names a state of a file. Whoever writes to it moves its time.

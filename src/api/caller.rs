@@ -195,7 +195,7 @@ fn extension<T: Clone + Send + Sync + 'static>(parts: &Parts) -> Result<T, Probl
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use axum::{body::Body, routing::any};

@@ -57,6 +57,7 @@ mod log_follow;
 mod range;
 mod sent_file;
 pub mod signed;
+pub mod signed_artifacts;
 pub mod storage_providers;
 pub mod storage;
 pub mod tree_path;

@@ -11,7 +11,7 @@ use super::{
     diff, events, file_listing, gpus, health, imports, job_charts, job_logs, job_metrics, jobs, keys, known_files,
     lineage, machine_types, metrics, openapi, projects, queue, secrets, session,
     shell::{self, Shell},
-    signed, storage, storage_providers, uploads, versions,
+    signed, signed_artifacts, storage, storage_providers, uploads, versions,
 };
 use crate::service::Services;
 
@@ -55,7 +55,11 @@ fn closed_routes() -> OpenApiRouter<Services> {
 
 /// The routes for everybody.
 fn open_routes() -> OpenApiRouter<Services> {
-    OpenApiRouter::new().merge(session::open_routes()).merge(health::open_routes()).merge(signed::open_routes())
+    OpenApiRouter::new()
+        .merge(session::open_routes())
+        .merge(health::open_routes())
+        .merge(signed::open_routes())
+        .merge(signed_artifacts::open_routes())
 }
 
 /// Returns the description of the whole API.

@@ -23,7 +23,7 @@ use crate::{
 /// A client that sends nothing for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long one upload may take, however steadily it comes.
-const LONGEST: Duration = Duration::from_secs(6 * 3600);
+pub(crate) const LONGEST: Duration = Duration::from_secs(6 * 3600);
 
 /// Returns the routes of this resource.
 pub fn routes() -> OpenApiRouter<Services> {

@@ -25,6 +25,10 @@ pub async fn list(
 ) -> Result<Json<Vec<ClusterView>>, Problem> {
     // The scope is the services' to check.
     services.box_now(&caller).await?;
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Ok(Json(filter.cut(vec![ClusterView { id: BOX, name, r#type: "gradientd" }])))
+    Ok(Json(filter.cut(vec![ClusterView { id: BOX, name: name(), r#type: "gradientd" }])))
+}
+
+/// Returns what this box is called.
+pub fn name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -15,7 +15,7 @@ const LATER: &[(&str, &str)] = &[
     ("/graphql", "deployments are not on this box yet: run a job that publishes a port"),
     ("/experiments/", "experiments are not on this box yet: run a job"),
     ("/tensorboards/", "TensorBoards are not on this box yet: a job's charts are on its page"),
-    ("/jobs/", "this is not on this box yet: the web UI and the API have jobs with all of theirs"),
+    ("/jobs/", "this is not on this box yet: a job's page and the API have its metrics and charts"),
     ("/machines/", "this box is the only machine: run a job, and choose its machine type"),
 ];
 

@@ -17,6 +17,13 @@ mod entity_tags;
 pub mod environment;
 mod error;
 mod filter;
+mod form;
+mod held;
+mod job_artifacts;
+mod job_logs;
+mod job_view;
+mod job_wire;
+mod jobs;
 mod later;
 mod listing_xml;
 mod machine_types;
@@ -28,6 +35,7 @@ mod storage_providers;
 mod teams;
 mod versions;
 mod web;
+mod workspace;
 
 pub use router::router;
 

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Router,
     middleware::from_fn,
     routing::{get, post, put},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    ROOT, clusters, dataset_files, dataset_tags, datasets, entity_tags, environment, error, later, machine_types,
-    objects, projects, secrets, storage_providers, teams, versions, web,
+    ROOT, clusters, dataset_files, dataset_tags, datasets, entity_tags, environment, error, job_artifacts, job_logs,
+    jobs, later, machine_types, objects, projects, secrets, storage_providers, teams, versions, web,
 };
 use crate::{
     api::{KeyBook, caller},
@@ -33,6 +34,15 @@ fn closed_routes() -> Router<Services> {
         .route("/teams/namespace", get(teams::namespace))
         .route("/projects/", get(projects::list).post(projects::create))
         .route("/projects/{id}/deleteProject", post(projects::delete))
+        .route("/jobs/createJob/", post(jobs::create))
+        .route("/jobs/getJobList/", get(jobs::list))
+        .route("/jobs/getPublicJob", post(jobs::details))
+        .route("/jobs/{id}/stop", post(jobs::stop))
+        .route("/jobs/{id}/destroy", post(jobs::destroy))
+        .route("/jobs/logs", get(job_logs::rows))
+        .route("/jobs/artifactsListV2", get(job_artifacts::list))
+        .route("/jobs/artifactsGet", get(job_artifacts::summary))
+        .route("/jobs/{id}/artifactsDestroy", post(job_artifacts::destroy))
         .route("/entityTags/getTags", get(entity_tags::get))
         .route("/entityTags/updateTags", put(entity_tags::update))
         .route("/clusters/getClusters", get(clusters::list))
@@ -77,13 +87,14 @@ fn open_routes() -> Router<Services> {
         .route(&at(objects::LISTINGS), get(objects::list))
 }
 
-/// Puts the room together.
-pub fn router(services: Services) -> Router {
+/// Puts the room together. Requests that are held open end when `stop` is cancelled.
+pub fn router(services: Services, stop: CancellationToken) -> Router {
     let book: Arc<dyn KeyBook> = Arc::new(services.clone());
     let closed = closed_routes().fallback(later::not_here);
-    let routes = caller::closed(closed, book).layer(from_fn(error::reworded)).with_state(services.clone());
+    let closed = caller::closed(closed, book);
+    let closed = closed.layer(from_fn(error::reworded)).layer(Extension(stop)).with_state(services.clone());
     let open = open_routes().layer(from_fn(error::reworded)).with_state(services);
-    Router::new().route(&format!("{ROOT}/web/{{namespace}}/{{*rest}}"), get(web::lead)).merge(open).nest(ROOT, routes)
+    Router::new().route(&format!("{ROOT}/web/{{namespace}}/{{*rest}}"), get(web::lead)).merge(open).nest(ROOT, closed)
 }
 
 #[cfg(test)]
@@ -98,7 +109,7 @@ pub mod tests {
 
     impl Cloud {
         pub async fn new() -> Self {
-            Self(Api::with_pages(router).await)
+            Self(Api::with_pages(|services| router(services, CancellationToken::new())).await)
         }
 
         /// Asks as the client does, with the first key.

@@ -14,9 +14,14 @@ pub async fn lead(Path((_namespace, rest)): Path<(String, String)>) -> Redirect 
     };
     let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
     match KINDS.contains(&kind) && is_id {
-        true => Redirect::to(&format!("/{kind}/{id}")),
+        true => Redirect::to(&page(kind, id)),
         false => Redirect::to("/"),
     }
+}
+
+/// Returns where the page of a thing is.
+pub fn page(kind: &str, id: &str) -> String {
+    format!("/{kind}/{id}")
 }
 
 #[cfg(test)]

@@ -4,12 +4,40 @@ use std::fs::File;
 
 use super::{Invalid, ServiceError, Services, blocking};
 use crate::{
-    domain::{caller::Caller, id::JobId, user_path::UserPath},
+    domain::{
+        caller::{Action, Caller},
+        id::JobId,
+        user_path::{UserPath, shown},
+    },
     storage::{
-        artifact::{ArtifactPage, Artifacts},
+        artifact::{ArtifactPage, Artifacts, FilesPage},
         beneath::Facts,
     },
 };
+
+/// Files that somebody means by one word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArtifactName {
+    /// A file, or all that is in a directory.
+    Exactly(UserPath),
+    /// All files whose paths begin with these bytes.
+    Beginning(Vec<u8>),
+}
+
+impl ArtifactName {
+    fn means(&self, path: &UserPath) -> bool {
+        match self {
+            Self::Exactly(named) => {
+                named.components().zip(path.components()).all(|(named, name)| named == name)
+                    && named.depth() <= path.depth()
+            }
+            Self::Beginning(bytes) => path.as_bytes().starts_with(bytes),
+        }
+    }
+}
+
+/// Files that are removed between two looks.
+const REMOVED_AT_ONCE: usize = 1_000;
 
 impl Services {
     /// Lists one directory of a job's artifacts, by name, after the name `after`.
@@ -33,10 +61,52 @@ impl Services {
     }
 
     /// Opens one file of a job's artifacts.
-    pub async fn artifact(&self, caller: &Caller, id: &JobId, path: &str) -> Result<(File, Facts), ServiceError> {
-        let path = user_path(path)?;
+    pub async fn artifact(&self, caller: &Caller, id: &JobId, path: UserPath) -> Result<(File, Facts), ServiceError> {
         let tree = self.artifact_tree(caller, id).await?;
         blocking(move || tree.file(&path).map_err(|error| of_file(error, &path))).await
+    }
+
+    /// Lists all files of a job's artifacts that one of `names` means, or all without any, after the path
+    /// `after`.
+    pub async fn artifact_files(
+        &self,
+        caller: &Caller,
+        id: &JobId,
+        names: Vec<ArtifactName>,
+        after: UserPath,
+        limit: usize,
+    ) -> Result<FilesPage, ServiceError> {
+        let tree = match self.artifact_tree(caller, id).await {
+            Err(ServiceError::NotFound { kind: "artifacts", .. }) => return Ok(FilesPage::default()),
+            other => other?,
+        };
+        let wanted = move |path: &UserPath| names.is_empty() || names.iter().any(|name| name.means(path));
+        Ok(blocking(move || tree.files(&after, wanted, limit)).await?)
+    }
+
+    /// Removes files of a job's artifacts, or all of them without any name. The job may still run, and
+    /// may write them again.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotFound`] for a name that means nothing; those before it are gone then.
+    pub async fn delete_artifacts(
+        &self,
+        caller: &Caller,
+        id: &JobId,
+        names: Vec<ArtifactName>,
+    ) -> Result<(), ServiceError> {
+        caller.may(Action::ChangeJob)?;
+        let tree = match self.artifact_tree(caller, id).await {
+            Err(ServiceError::NotFound { kind: "artifacts", .. }) if names.is_empty() => return Ok(()),
+            other => other?,
+        };
+        blocking(move || {
+            if names.is_empty() {
+                return Ok(tree.remove(&UserPath::root())?);
+            }
+            names.iter().try_for_each(|name| remove(&tree, name))
+        })
+        .await
     }
 
     /// Opens all of a job's artifacts, to be bundled.
@@ -50,6 +120,29 @@ impl Services {
             }
             _ => error.into(),
         })
+    }
+}
+
+fn remove(tree: &Artifacts, name: &ArtifactName) -> Result<(), ServiceError> {
+    let beginning = match name {
+        ArtifactName::Exactly(path) => return tree.remove(path).map_err(|error| of_file(error, path)),
+        ArtifactName::Beginning(beginning) => beginning,
+    };
+    let (mut after, mut found) = (UserPath::root(), false);
+    loop {
+        let page = tree.files(&after, |path| name.means(path), REMOVED_AT_ONCE)?;
+        for file in &page.items {
+            found = true;
+            match tree.remove(&file.path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(of_file(error, &file.path)),
+                _ => {}
+            }
+        }
+        match page.next {
+            Some(next) => after = next,
+            None if found => return Ok(()),
+            None => return Err(ServiceError::not_found("artifact", format!("{}*", shown(beginning)))),
+        }
     }
 }
 

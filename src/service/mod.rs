@@ -53,6 +53,7 @@ pub mod references;
 pub mod s3_listing;
 pub mod s3_versions;
 pub mod secrets;
+pub mod signed_artifacts;
 pub mod signed_urls;
 pub mod storage_care;
 pub mod storage_providers;
@@ -65,6 +66,7 @@ mod passes;
 pub mod version_gates;
 pub mod version_home;
 pub mod versions;
+pub mod whole_logs;
 
 pub use error::{Invalid, ServiceError};
 use version_gates::VersionGates;

@@ -234,10 +234,8 @@ impl Services {
     }
 }
 
-/// Returns the keyed hash of all that a URL is good for. Every part is preceded by its length, so that
-/// no two calls are the same text.
+/// Returns the keyed hash of all that a URL is good for.
 fn signature(key: &[u8; 32], signed: &Signed) -> ContentHash {
-    let mut hasher = blake3::Hasher::new_keyed(key);
     let mut parts = signed.purpose.parts();
     parts.extend([
         signed.dataset.as_str().into(),
@@ -245,8 +243,15 @@ fn signature(key: &[u8; 32], signed: &Signed) -> ContentHash {
         signed.expires.to_le_bytes().into(),
         signed.key.as_str().into(),
     ]);
+    sealed(parts.iter().map(AsRef::as_ref), key)
+}
+
+/// Returns the keyed hash of what is signed. Every part is preceded by its length, so that no two lists
+/// of parts are the same text.
+pub(super) fn sealed<'a>(parts: impl IntoIterator<Item = &'a [u8]>, key: &[u8; 32]) -> ContentHash {
+    let mut hasher = blake3::Hasher::new_keyed(key);
     for part in parts {
-        hasher.update(&(part.len() as u64).to_le_bytes()).update(&part);
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
     }
     ContentHash(*hasher.finalize().as_bytes())
 }

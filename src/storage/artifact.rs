@@ -5,6 +5,7 @@
 
 use std::{collections::BinaryHeap, fs::File, io, path::Path};
 
+pub use super::artifact_files::FilesPage;
 use super::beneath::{Beneath, Facts, Kind};
 use crate::domain::user_path::UserPath;
 
@@ -86,6 +87,11 @@ impl Artifacts {
     /// leads through a link or a file.
     pub fn file(&self, path: &UserPath) -> io::Result<(File, Facts)> {
         self.0.file(path)
+    }
+
+    /// Opens a directory of the tree.
+    pub(super) fn dir(&self, path: &UserPath) -> io::Result<Beneath> {
+        self.0.dir(path)
     }
 
     /// Looks at one entry.

@@ -7,6 +7,7 @@
 
 pub mod archive;
 pub mod artifact;
+mod artifact_files;
 pub mod beneath;
 pub mod bundle;
 pub mod dataset;
