@@ -13,8 +13,10 @@ use http::{HeaderMap, Method, StatusCode, header, uri::Authority};
 
 use super::Problem;
 
-/// Longest path with query, in bytes.
-const TARGET: usize = 8 * 1024;
+/// Longest path, in bytes.
+const PATH: usize = 8 << 10;
+/// Longest path and query, in bytes: the original client puts a whole job into a query.
+const TARGET: usize = 60 << 10;
 
 /// The names that this box may be called by.
 #[derive(Debug, Clone)]
@@ -35,8 +37,8 @@ impl Guard {
     /// A 4xx [`Problem`].
     pub fn check(&self, request: &Request) -> Result<(), Problem> {
         let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-        if target > TARGET {
-            let detail = format!("the path and query are longer than {TARGET} bytes");
+        if request.uri().path().len() > PATH || target > TARGET {
+            let detail = format!("the path is longer than {PATH} bytes, or longer than {TARGET} with its query");
             return Err(Problem::new(StatusCode::URI_TOO_LONG, "uri_too_long", detail));
         }
         let host = self.check_host(request)?;
@@ -213,7 +215,11 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_path_is_refused() {
-        assert_eq!(answer("GET", &format!("/{}", "a".repeat(9000)), &[("host", "localhost")]), Err("uri_too_long"));
+    fn an_endless_path_or_query_is_refused() {
+        let long = |bytes: usize| "a".repeat(bytes);
+        let answer = |target: String| answer("GET", &target, &[("host", "localhost")]);
+        assert_eq!(answer(format!("/{}", long(9000))), Err("uri_too_long"));
+        assert_eq!(answer(format!("/a?{}", long(61 << 10))), Err("uri_too_long"));
+        assert_eq!(answer(format!("/a?{}", long(50_000))), Ok(()));
     }
 }

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::web;
+use super::{job_wire::is_true, web};
 use crate::{
     api::{Path, Problem, Query, signed::origin, signed_artifacts},
     domain::{
@@ -162,10 +162,6 @@ fn unescaped(text: &str) -> Result<UserPath, InvalidPath> {
         }
     }
     UserPath::from_bytes(&bytes)
-}
-
-fn is_true(text: &str) -> bool {
-    text.eq_ignore_ascii_case("true") || text == "1"
 }
 
 #[cfg(test)]

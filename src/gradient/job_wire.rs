@@ -159,7 +159,7 @@ fn given(text: String) -> Option<String> {
 }
 
 /// The client writes truth as Python does, people write it as they like.
-fn is_true(text: &str) -> bool {
+pub fn is_true(text: &str) -> bool {
     ["true", "1", "yes", "on", "y", "t"].contains(&text.to_ascii_lowercase().as_str())
 }
 

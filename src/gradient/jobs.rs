@@ -253,6 +253,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_command_may_be_as_long_as_people_write_them() {
+        let cloud = Cloud::new().await;
+        created(&cloud, &[("container", "busybox"), ("command", &"echo a; ".repeat(3_000))]).await;
+        let answer = create(&cloud, &[("container", "busybox"), ("command", &"a".repeat(62 << 10))]).await;
+        assert_eq!(answer.status, 414, "{}", answer.text);
+    }
+
+    #[tokio::test]
     async fn another_team_s_job_is_not_there() {
         let cloud = Cloud::new().await;
         let id = created(&cloud, &[("container", "busybox")]).await;
