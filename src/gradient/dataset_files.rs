@@ -223,7 +223,7 @@ impl CallWire {
             "headObject" => file(SignedMethod::Head),
             "putObject" => file(SignedMethod::Put),
             "deleteObject" => file(SignedMethod::Delete),
-            "listObjectsV2" => Ok(Call::Sign(Purpose::List(params.listing(&field)?))),
+            "listObjectsV2" => Ok(Call::Sign(Purpose::List(params.listing(field)?))),
             "createMultipartUpload" => Ok(Call::Begin(key()?)),
             "uploadPart" => match params.part_number.ok_or_else(|| missing("PartNumber"))? {
                 number @ 1..=MOST_PARTS => Ok(Call::Part { path: key()?, upload: upload()?, number }),

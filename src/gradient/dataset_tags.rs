@@ -124,7 +124,7 @@ mod tests {
         let list = cloud.get(&format!("{dataset}/tags?filter[limit]=21&filter[skip]=0")).await;
         assert_eq!((&list[0], &list[1]["name"]), (&tag, &json!("b")));
         assert_eq!(cloud.get(&format!("{dataset}/tags/a")).await, tag);
-        assert_eq!(cloud.get(&format!("{path}")).await["tags"], json!([{ "name": "a" }, { "name": "b" }]));
+        assert_eq!(cloud.get(&path).await["tags"], json!([{ "name": "a" }, { "name": "b" }]));
         assert_eq!(cloud.ask("DELETE", &format!("{dataset}/tags/a"), None).await.status, 200);
         let gone = cloud.ask("DELETE", &format!("{dataset}/tags/a"), None).await;
         assert_eq!(printed(&gone), (404, "there is no tag a"));

@@ -405,4 +405,45 @@ mod tests {
             assert_eq!(list(json!({ "Prefix": nothing })).await, (Vec::new(), Vec::new()), "{nothing}");
         }
     }
+
+    #[tokio::test]
+    async fn what_runs_leave_behind_is_listed_as_far_as_s3_would_have_it() {
+        let cloud = Cloud::new().await;
+        let version = cloud.draft("d").await;
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, kind) in [
+            (&b"a"[..], tar::EntryType::Symlink),
+            (b"b", tar::EntryType::Symlink),
+            (b"c", tar::EntryType::Regular),
+            (b"d\xff", tar::EntryType::Regular),
+        ] {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_mode(0o644);
+            header.set_size(0);
+            header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name);
+            header.as_gnu_mut().unwrap().linkname[..1].copy_from_slice(b"c");
+            header.set_cksum();
+            tar.append(&header, &b""[..]).unwrap();
+        }
+        let taken = cloud.0.put(&format!("{}.tar", &version[1..]), tar.into_inner().unwrap()).await;
+        assert_eq!(taken.status, 200, "{}", taken.text);
+        let (mut keys, mut token) = (Vec::new(), None::<String>);
+        loop {
+            let params = json!({ "Prefix": "/", "MaxKeys": 1, "Delimiter": "", "ContinuationToken": token });
+            let page = cloud.open("GET", &cloud.url(&version, "listObjectsV2", params).await, "").await;
+            token = texts(&page.text, "NextContinuationToken").pop();
+            let found = texts(&page.text, "Key");
+            assert!(!found.is_empty() || token.is_none(), "the client stops at an empty page: {}", page.text);
+            keys.extend(found);
+            if token.is_none() {
+                break;
+            }
+        }
+        assert_eq!(keys, ["/c", "/d\u{fffd}"]);
+        // A link is nothing that the client could be given.
+        for key in ["a", "d\u{fffd}"] {
+            assert_eq!(printed(&cloud.sign(&version, "getObject", json!({ "Key": key })).await).0, 404, "{key}");
+        }
+    }
 }

@@ -3,12 +3,15 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{ServiceError, Services, version_home::HomeItem};
+use super::{
+    ServiceError, Services,
+    version_home::{FileFound, FileSource, HomeItem, read_s3},
+};
 use crate::{
     domain::{
         caller::Caller,
         content::EntryKind,
-        dataset::{DatasetRef, VersionRef},
+        dataset::{DatasetRef, VersionRef, VersionState},
         user_path::UserPath,
     },
     storage::dataset::ListQuery,
@@ -90,10 +93,11 @@ impl Services {
         Ok(matches!(page.items.first(), Some(Listed::File { path: found, .. }) if found == path))
     }
 
-    /// Says whether all of some files are in a version, and can be fetched.
+    /// Says whether all of some files are in a version and can be fetched, at this moment.
     ///
     /// # Errors
-    /// [`ServiceError::NotFound`] names the first that is not.
+    /// [`ServiceError::NotFound`] names the first that is not there; others say why a bucket does not give
+    /// one that is.
     pub async fn require_files(
         &self,
         caller: &Caller,
@@ -104,8 +108,13 @@ impl Services {
         let found = self.find_version(caller, dataset, version).await?;
         let home = self.home(&found.dataset, &found.version.id).await?;
         let home = &home;
+        // Of a draft the bucket itself is asked what is there, of a committed version its manifest.
+        let committed = found.version.state == VersionState::Committed;
         let looking = stream::iter(paths).map(|path| async move {
             match home.open_file(&path).await {
+                Ok(FileFound { source: FileSource::S3 { files, path }, bytes, .. }) if committed => {
+                    read_s3(&files, &path, (0, bytes.min(1), bytes)).await.map(drop)
+                }
                 Err(ServiceError::Conflict { code: "is_directory", .. }) => {
                     Err(ServiceError::not_found("file", format!("“{path}”")))
                 }
