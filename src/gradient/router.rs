@@ -102,7 +102,10 @@ pub mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::router::tests::{Answer, Api};
+    use crate::{
+        api::router::tests::{Answer, Api},
+        domain::caller::Scope,
+    };
 
     /// The room as the client sees it.
     pub struct Cloud(pub Api);
@@ -145,6 +148,89 @@ pub mod tests {
         let bearer = format!("Bearer {}", cloud.0.key);
         let answer = cloud.0.send("GET", "/gradient/projects/", &[("authorization", &bearer)], None).await;
         assert_eq!(answer.status, 200);
+    }
+
+    /// Every call that changes something, with an id that is well formed.
+    const CHANGES: &[(&str, &str)] = &[
+        ("POST", "/projects/"),
+        ("POST", "/projects/p00000000/deleteProject"),
+        ("PUT", "/entityTags/updateTags"),
+        ("PUT", "/teams/secrets/A"),
+        ("DELETE", "/teams/secrets/A"),
+        ("PUT", "/projects/secrets/A?projectId=p00000000"),
+        ("PUT", "/clusters/secrets/A?clusterId=box"),
+        ("POST", "/storageProviders"),
+        ("POST", "/storageProviders/spl000000000000"),
+        ("DELETE", "/storageProviders/spl000000000000"),
+        ("POST", "/datasets"),
+        ("POST", "/datasets/ds0000000000000"),
+        ("DELETE", "/datasets/ds0000000000000"),
+        ("POST", "/datasets/ds0000000000000/versions"),
+        ("POST", "/datasets/ds0000000000000/versions/abcdefg"),
+        ("DELETE", "/datasets/ds0000000000000/versions/abcdefg"),
+        ("PUT", "/datasets/ds0000000000000/tags/t"),
+        ("DELETE", "/datasets/ds0000000000000/tags/t"),
+        ("POST", "/jobs/createJob/?container=x&machineType=cpu-small&project=new"),
+        ("POST", "/jobs/js0000000000ab/stop"),
+        ("POST", "/jobs/js0000000000ab/destroy"),
+        ("POST", "/jobs/js0000000000ab/artifactsDestroy"),
+    ];
+
+    /// A body that every one of them understands.
+    fn understood() -> Value {
+        json!({
+            "name": "n", "storageProviderId": "spl000000000000", "type": "s3", "value": "v", "version": "abcdefg",
+            "message": "m", "entity": "project", "entityId": "p00000000", "tags": ["t"],
+            "config": { "bucket": "b", "accessKey": "k", "secretAccessKey": "s" },
+        })
+    }
+
+    #[tokio::test]
+    async fn a_key_that_may_only_look_changes_nothing_on_this_wire_either() {
+        let cloud = Cloud::new().await;
+        let caller = cloud.0.services.local_admin("admin").await.unwrap();
+        let (_, key) = cloud.0.services.create_key(&caller, "looker".to_owned(), Scope::Read, None).await.unwrap();
+        for (method, path) in CHANGES {
+            let body = (!path.contains("createJob")).then(understood);
+            let answer = cloud.ask_as(key.reveal(), method, path, body).await;
+            let (status, words) = printed(&answer);
+            // What is not there may be said before what may not be done.
+            let refused = status == 403 && words.contains("this key may not");
+            assert!(
+                refused || status == 404 && *method == "DELETE" && path.contains("secrets"),
+                "{method} {path}: {}",
+                answer.text
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn nonsense_is_refused_everywhere_and_never_our_fault() {
+        let cloud = Cloud::new().await;
+        let deep = format!("{{\"a\":{}", "[".repeat(10_000));
+        let bodies = ["", "{", "[]", "null", "{\"name\": 5, \"tags\": {}}", deep.as_str()];
+        let reads = [
+            "/projects/?filter=%5B",
+            "/datasets?filter[limit]=-9",
+            "/jobs/getJobList/?filter=%7B%22filter%22%3A5%7D",
+            "/jobs/logs?jobId=%00&line=-1&limit=x",
+            "/jobs/artifactsListV2?jobId=../..&startAfter=%ff",
+            "/datasets/ref/::::",
+            "/datasets/%2e%2e/versions",
+            "/entityTags/getTags",
+            "/storageProviders/%00",
+        ];
+        for path in reads {
+            let answer = cloud.ask("GET", path, None).await;
+            assert!(!answer.status.is_server_error(), "{path}: {}", answer.text);
+        }
+        for (method, path) in CHANGES {
+            for body in bodies {
+                let headers = [("x-api-key", cloud.0.key.as_str()), ("content-type", "application/json")];
+                let answer = cloud.0.send_bytes(method, &format!("{ROOT}{path}"), &headers, body.to_owned()).await;
+                assert!(!answer.status.is_server_error(), "{method} {path} {body:.20}: {}", answer.text);
+            }
+        }
     }
 
     #[tokio::test]

@@ -24,6 +24,7 @@ mod datasets_on_s3;
 mod full_disk;
 mod gpus_and_queue;
 mod gradient_datasets;
+mod gradient_jobs;
 mod gradient_projects;
 mod hostile_data;
 mod hostile_input;
