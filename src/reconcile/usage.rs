@@ -23,7 +23,7 @@ use crate::{
         dataset::{Usage, usage},
         layout::DataDir,
     },
-    store::{StoreError, cached_versions, uploads, workloads},
+    store::{StoreError, cached_versions, teams, uploads, workloads},
 };
 
 /// What a directory that runs or people have made counts, in bytes: about what an empty one takes. Those
@@ -54,7 +54,9 @@ impl Loop for Count {
     async fn pass(&mut self) -> anyhow::Result<()> {
         let works = self.works.clone();
         let counted_at = works.clock.now();
-        let mut teams: BTreeMap<TeamId, Parts> = BTreeMap::new();
+        // One that has nothing yet is told so, rather than to wait.
+        let known = works.store.read(teams::all).await?;
+        let mut teams: BTreeMap<TeamId, Parts> = known.into_iter().map(|team| (team, Parts::new())).collect();
         self.count_runs(&mut teams).await.context("counting the files of runs")?;
         count_uploads(&works, &mut teams).await.context("counting uploads")?;
         let data = works.data.clone();

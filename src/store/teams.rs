@@ -20,6 +20,13 @@ pub fn set_box_id(tx: &Tx<'_>, id: &str, now: Timestamp) -> Result<(), StoreErro
     Ok(())
 }
 
+/// Returns all teams.
+pub fn all(connection: &Connection) -> Result<Vec<TeamId>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT id FROM teams ORDER BY id")?;
+    let rows = query.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Adds a team.
 pub fn insert(tx: &Tx<'_>, id: &TeamId, name: &str, now: Timestamp) -> Result<(), StoreError> {
     tx.execute("INSERT INTO teams (id, name, created_at) VALUES (?1, ?2, ?3)", params![id, name, now])?;

@@ -127,3 +127,10 @@ fn what_uses_the_disk_is_shown_by_part() {
         counted.then_some(())
     });
 }
+
+#[test]
+fn a_box_with_nothing_on_it_says_so_instead_of_counting() {
+    let daemon = Daemon::start();
+    let used = daemon.wait_until("a first count", || daemon.get("/storage").body["usedBytes"].as_u64());
+    assert_eq!(used, 0);
+}
