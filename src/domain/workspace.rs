@@ -85,13 +85,15 @@ impl FromStr for GitUrl {
             "http" | "git+http" => "http",
             "git" => "git",
             "ssh" | "git+ssh" | "ssh+git" => {
-                let plain = rest.rsplit_once('@').map_or(rest, |(_, plain)| plain);
-                return Err(E::Ssh(shown(text.as_bytes()), shown(plain.as_bytes())));
+                let (who, plain) = rest.rsplit_once('@').unwrap_or(("", rest));
+                // A password is not said again: the words end up on screens and in logs.
+                let given = if who.contains(':') { format!("{scheme}://{plain}") } else { text.to_owned() };
+                return Err(E::Ssh(shown(given.as_bytes()), shown(plain.as_bytes())));
             }
             other => return Err(E::Scheme(shown(other.as_bytes()))),
         };
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        if host.contains('@') {
+        if host.contains('@') || (path.contains('@') && !is_host(host)) {
             return Err(E::Credentials);
         }
         if !is_host(host) {
@@ -116,6 +118,9 @@ fn without_scheme(text: &str) -> InvalidGitUrl {
     {
         let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
         return InvalidGitUrl::Ssh(shown(text.as_bytes()), shown(format!("{host}/{path}").as_bytes()));
+    }
+    if text.split_once(':').is_some_and(|(_, rest)| rest.contains('@')) {
+        return InvalidGitUrl::Credentials;
     }
     InvalidGitUrl::Shape(shown(text.as_bytes()))
 }
@@ -254,8 +259,18 @@ mod tests {
 
     #[test]
     fn a_password_in_an_address_is_not_repeated_in_the_refusal() {
-        let said = url("https://u:hunter2@h.example/r").unwrap_err().to_string();
-        assert!(!said.contains("hunter2"));
+        for address in [
+            "https://u:hunter2@h.example/r",
+            "https://u:/hunter2@h.example/r",
+            "https://u:hunter2/hunter2@h.example/r",
+            "ssh://u:hunter2@h.example/r",
+            "git+ssh://u:hun@hunter2@h.example/r",
+            "u:hunter2@h.example/r",
+            "u:hunter2@h.example:o/r",
+        ] {
+            let said = url(address).unwrap_err().to_string();
+            assert!(!said.contains("hunter2"), "{address}: {said}");
+        }
     }
 
     #[test]

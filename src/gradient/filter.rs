@@ -83,6 +83,11 @@ impl Filter {
         self.skip.saturating_add(self.limit.unwrap_or(MOST))
     }
 
+    /// Says whether the row at `place`, counted from 0, is in the wanted part.
+    pub fn has(&self, place: usize) -> bool {
+        (self.skip..self.end()).contains(&place)
+    }
+
     /// Cuts the wanted part out of a whole list.
     pub fn cut<T>(&self, rows: Vec<T>) -> Vec<T> {
         rows.into_iter().skip(self.skip).take(self.limit.unwrap_or(MOST)).collect()
@@ -129,6 +134,7 @@ mod tests {
             assert_eq!(other, bracketed);
         }
         assert_eq!(bracketed.cut((0..100).collect()), (20..41).collect::<Vec<_>>());
+        assert!((0..100).all(|place| bracketed.has(place) == (20..41).contains(&place)));
         assert_eq!(Filter::read("limit=-1").unwrap().cut((0..100).collect::<Vec<_>>()).len(), 100);
     }
 

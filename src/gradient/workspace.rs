@@ -43,7 +43,10 @@ pub fn remote(text: &str) -> Result<DraftWorkspace, Problem> {
 /// Takes `name:password@`, or a token alone, out of a web address.
 fn without_credentials(text: &str) -> (String, Option<(String, String)>) {
     let apart = || {
-        let (scheme, rest) = text.split_once("://").filter(|(scheme, _)| scheme.contains("http"))?;
+        let (scheme, rest) = text.split_once("://")?;
+        if !scheme.to_ascii_lowercase().contains("http") {
+            return None;
+        }
         let (authority, path) = rest.split_once('/')?;
         let (who, host) = authority.rsplit_once('@')?;
         let (name, password) = who.split_once(':').unwrap_or(("", who));
@@ -82,6 +85,7 @@ mod tests {
         assert_eq!(git("git@h:o/r.git").0, "git@h:o/r.git");
         let named = ("https://h:1/o/r".to_owned(), Some("ada".to_owned()), Some("p:w@".to_owned()));
         assert_eq!(git("https://ada:p:w%40@h:1/o/r"), named);
+        assert_eq!(git("HTTPS://ada:x@h/o/r").1.as_deref(), Some("ada"));
         assert_eq!(git("https://to+ken@h/o/r.git"), ("https://h/o/r.git".to_owned(), None, Some("to+ken".to_owned())));
         assert_eq!(git("https://u:secret:GIT@h/r").2.as_deref(), Some("secret:GIT"));
         assert!(matches!(remote("none"), Ok(DraftWorkspace::Empty)));

@@ -19,7 +19,7 @@ use crate::{
         dataset::SweepOrder,
         s3::{
             S3Bucket, S3Error, folder_of,
-            unfinished::{Sendings, provider_of, sendings},
+            unfinished::{Sendings, provider_of, sendings, sendings_beside},
         },
     },
     store::versions::Deleted,
@@ -102,7 +102,7 @@ impl<'a> BucketSweep<'a> {
                 return Ok(0);
             }
             let Some(bucket) = self.bucket(&dataset.provider).await? else { return Ok(0) };
-            self.end(&bucket, &folder_of(self.team, &dataset.id, version), found).await
+            self.end(&bucket, (&dataset.id, version), found).await
         };
         match ended.await {
             Ok(uploads) => self.swept.uploads += uploads,
@@ -143,28 +143,37 @@ impl<'a> BucketSweep<'a> {
             return Err(ServiceError::Conflict { code: "in_use", message });
         }
         let folder = folder_of(self.team, dataset, version);
-        let uploads = self.end(&bucket, &folder, found).await?;
+        let uploads = self.end(&bucket, (dataset, version), found).await?;
         let totals = if self.dry_run { bucket.totals(&folder).await? } else { bucket.delete_prefix(&folder).await? };
         Ok((totals, uploads))
     }
 
-    /// Ends uploads in parts, and returns how many there were.
-    async fn end(&self, bucket: &S3Bucket, folder: &str, found: Sendings) -> Result<u64, ServiceError> {
+    /// Ends uploads in parts into a version, and returns how many there were.
+    async fn end(
+        &self,
+        bucket: &S3Bucket,
+        (dataset, version): (&DatasetId, &VersionId),
+        found: Sendings,
+    ) -> Result<u64, ServiceError> {
+        let folder = folder_of(self.team, dataset, version);
+        let own: Vec<_> = found.abandoned.iter().map(|left| left.note().to_owned()).collect();
         let mut ended = 0;
         for left in found.abandoned {
-            if !left.parts().key.starts_with(folder) {
+            if !left.parts().key.starts_with(&folder) {
                 tracing::warn!(key = left.parts().key, folder, "a note of an upload is about another folder");
             } else if self.dry_run {
                 ended += 1;
             } else {
                 fault::point("gc.parts-found");
-                match bucket.forget_left(left.parts(), &found.under_way).await {
+                let (dir, own) = (self.services.data.version(self.team, dataset, version), own.clone());
+                let under_way = async || Ok(blocking(move || sendings_beside(&dir, &own)).await?.under_way);
+                match bucket.forget_left(left.parts(), under_way).await {
                     Ok(count) => ended += count,
                     // So some answer of what they do not know any more.
-                    Err(S3Error::Forbidden { .. }) if left.since()? <= self.now.minus(REFUSED) => {
+                    Err(ServiceError::S3(S3Error::Forbidden { .. })) if left.since()? <= self.now.minus(REFUSED) => {
                         tracing::warn!(key = left.parts().key, "a service will not forget the parts of an upload");
                     }
-                    Err(error) => return Err(error.into()),
+                    Err(error) => return Err(error),
                 }
                 blocking(move || left.is_over()).await?;
             }

@@ -9,7 +9,7 @@ use gradientd::storage::{
     layout::VersionDir,
     s3::{
         FilesError, S3Bucket, S3Error,
-        unfinished::{Sending, SentParts, sendings},
+        unfinished::{Sending, SentParts, sendings, sendings_beside},
     },
 };
 
@@ -72,7 +72,7 @@ async fn parts_that_a_service_would_not_forget_are_forgotten_later() {
     let mut found = sendings(&dir).unwrap();
     let left = found.abandoned.pop().unwrap();
     assert!(left.parts().key == key && left.parts().upload.is_some());
-    assert_eq!(server.bucket().forget_left(left.parts(), &found.under_way).await.unwrap(), 1);
+    assert_eq!(server.bucket().forget_left(left.parts(), nobody).await.unwrap(), 1);
     left.is_over().unwrap();
     assert_eq!((server.parts(), noted(&dir)), (vec![], (0, 0)));
 }
@@ -85,8 +85,9 @@ async fn an_upload_whose_name_never_came_is_found_by_its_key_and_no_other_is_tou
     drop(Sending::begin(&dir, &key).unwrap());
     let mut at_work = Sending::begin(&dir, &key).unwrap();
     let left = sendings(&dir).unwrap().abandoned.pop().unwrap();
-    let under_way = |at_work: &Sending| vec![at_work.parts().clone()];
-    let early = server.bucket().forget_left(left.parts(), &under_way(&at_work)).await;
+    let own = [left.note().to_owned()];
+    let under_way = async || Ok::<_, S3Error>(sendings_beside(&dir, &own).unwrap().under_way);
+    let early = server.bucket().forget_left(left.parts(), under_way).await;
     assert!(matches!(early, Err(S3Error::Changed(_))), "another may be the one that was left: {early:?}");
     at_work.is_called("two").unwrap();
 
@@ -101,16 +102,46 @@ async fn an_upload_whose_name_never_came_is_found_by_its_key_and_no_other_is_tou
     let list = format!("<ListMultipartUploadsResult>{}</ListMultipartUploadsResult>", list.concat());
     let proxy = Proxy::before(1, [answer(200, "", &list), answer(204, "", "")]).await;
     let bucket = S3Bucket::open(&place(proxy.port), SECRET, REACH).unwrap();
-    assert_eq!(bucket.forget_left(left.parts(), &under_way(&at_work)).await.unwrap(), 1);
+    assert_eq!(bucket.forget_left(left.parts(), under_way).await.unwrap(), 1);
     let seen = proxy.seen();
     assert!(seen[0].starts_with("GET") && seen[0].contains("uploads=") && seen[0].contains("v000001"), "{seen:?}");
     assert!(seen.len() == 2 && seen[1].starts_with("DELETE") && seen[1].contains("uploadId=one "), "{seen:?}");
 
-    assert_eq!(server.bucket().forget_left(left.parts(), &under_way(&at_work)).await.unwrap(), 0, "no list, no error");
+    assert_eq!(server.bucket().forget_left(left.parts(), under_way).await.unwrap(), 0, "no list, no error");
     let nothing = SentParts { key, upload: Some("no such".to_owned()) };
     let gone = Proxy::before(1, [s3_answer(404, "NoSuchUpload")]).await;
     let bucket = S3Bucket::open(&place(gone.port), SECRET, REACH).unwrap();
-    assert_eq!(bucket.forget_left(&nothing, &[]).await.unwrap(), 1, "what is gone is as good as forgotten");
+    assert_eq!(bucket.forget_left(&nothing, nobody).await.unwrap(), 1, "what is gone is as good as forgotten");
+}
+
+#[tokio::test]
+async fn an_upload_that_begins_while_the_service_is_asked_is_not_taken_for_one_that_was_left() {
+    let yard = Yard::new();
+    let dir = yard.version(S3Bucket::open(&place(1), SECRET, REACH).unwrap(), 1).local().dir().clone();
+    let key = object(1, "a");
+    for _ in 0..2 {
+        drop(Sending::begin(&dir, &key).unwrap());
+    }
+    let found = sendings(&dir).unwrap();
+    assert_eq!((found.abandoned.len(), found.under_way.len()), (2, 0));
+    let own: Vec<_> = found.abandoned.iter().map(|left| left.note().to_owned()).collect();
+    let list = format!("<R><Upload><Key>{key}</Key><UploadId>new</UploadId></Upload></R>");
+    let proxy = Proxy::before(1, [answer(200, "", &list)]).await;
+    let bucket = S3Bucket::open(&place(proxy.port), SECRET, REACH).unwrap();
+    let under_way = async || {
+        // The service has answered, so this is the last moment at which one that it named can begin.
+        let mut begun = Sending::begin(&dir, &key).unwrap();
+        begun.is_called("new").unwrap();
+        let found = sendings_beside(&dir, &own).unwrap().under_way;
+        begun.is_over().unwrap();
+        Ok::<_, S3Error>(found)
+    };
+    assert_eq!(bucket.forget_left(found.abandoned[0].parts(), under_way).await.unwrap(), 0);
+    assert_eq!(proxy.seen().len(), 1, "{:?}", proxy.seen());
+}
+
+async fn nobody() -> Result<Vec<SentParts>, S3Error> {
+    Ok(Vec::new())
 }
 
 /// Awaits a state of the server.

@@ -122,20 +122,29 @@ impl S3Bucket {
     }
 
     /// Ends an upload that somebody left behind: the one of its name, or, when it was left before it had
-    /// one, every upload to its key that nobody is at, which `under_way` are. Returns how many ended.
-    pub async fn forget_left(&self, left: &SentParts, under_way: &[SentParts]) -> Result<u64, S3Error> {
+    /// one, every upload to its key that nobody is at, which `under_way` tells. Returns how many ended.
+    ///
+    /// That is asked once the service has said which there are: whoever begins one in between has a note
+    /// of it by then.
+    pub async fn forget_left<E: From<S3Error>>(
+        &self,
+        left: &SentParts,
+        under_way: impl AsyncFnOnce() -> Result<Vec<SentParts>, E>,
+    ) -> Result<u64, E> {
         if let Some(upload) = &left.upload {
             self.forget_parts(&left.key, upload).await?;
             return Ok(1);
         }
-        let same_key = || under_way.iter().filter(|parts| parts.key == left.key);
-        if same_key().any(|parts| parts.upload.is_none()) {
+        let listed = self.uploads_to(&left.key).await?;
+        let mut same_key = under_way().await?;
+        same_key.retain(|parts| parts.key == left.key);
+        if same_key.iter().any(|parts| parts.upload.is_none()) {
             // Which of those that the service lists is whose is known when that one has its name.
-            return Err(S3Error::Changed(left.key.clone()));
+            return Err(S3Error::Changed(left.key.clone()).into());
         }
         let mut ended = 0;
-        for upload in self.uploads_to(&left.key).await? {
-            if !same_key().any(|parts| parts.upload.as_ref() == Some(&upload)) {
+        for upload in listed {
+            if !same_key.iter().any(|parts| parts.upload.as_ref() == Some(&upload)) {
                 self.forget_parts(&left.key, &upload).await?;
                 ended += 1;
             }

@@ -139,6 +139,11 @@ impl Sending {
         &self.parts
     }
 
+    /// Returns where its note is.
+    pub fn note(&self) -> &Path {
+        &self.note.path
+    }
+
     /// Returns since when it is as it is.
     pub fn since(&self) -> io::Result<Timestamp> {
         self.note.since()
@@ -156,6 +161,11 @@ pub struct Sendings {
 
 /// Finds the uploads in parts of a version.
 pub fn sendings(dir: &VersionDir) -> io::Result<Sendings> {
+    sendings_beside(dir, &[])
+}
+
+/// Finds the uploads in parts of a version but for those whose notes, which `own` are, the caller holds.
+pub fn sendings_beside(dir: &VersionDir, own: &[PathBuf]) -> io::Result<Sendings> {
     let mut found = Sendings::default();
     let entries = match fs::read_dir(dir.sending()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
@@ -167,6 +177,9 @@ pub fn sendings(dir: &VersionDir) -> io::Result<Sendings> {
             continue;
         }
         let path = entry.path();
+        if own.contains(&path) {
+            continue;
+        }
         let note = Note::take(&path)?;
         match (note, last(&path)?) {
             (Some(note), Some(parts)) => found.abandoned.push(Sending { note, parts }),
