@@ -11,24 +11,22 @@ use crate::api::Problem;
 
 /// Most rows of one answer.
 const MOST: usize = 1_000;
-/// Rows of an answer when nobody says.
-const USUAL: usize = 100;
 
 /// Which part of a list is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
-    pub skip: usize,
-    /// `None` for all.
+    skip: usize,
+    /// `None` for all, as when nobody says.
     limit: Option<usize>,
     /// What rows must have, by field; in a JSON filter also what is nested.
-    pub wanted: BTreeMap<String, String>,
+    wanted: BTreeMap<String, String>,
     /// Tags, of which a row has at least one.
-    pub tags: Vec<String>,
+    tags: Vec<String>,
 }
 
 impl Filter {
     /// Reads the part of a URL after `?`.
-    fn read(query: &str) -> Result<Self, Problem> {
+    pub fn read(query: &str) -> Result<Self, Problem> {
         let mut filter = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
@@ -98,8 +96,9 @@ fn limit(text: &str) -> Result<Option<usize>, Problem> {
 }
 
 fn number(name: &str, text: &str) -> Result<usize, Problem> {
+    // No list is longer; what is added to it must not overflow.
     text.parse::<u32>()
-        .map(|number| usize::try_from(number).unwrap_or(USUAL))
+        .map(|number| number as usize)
         .map_err(|_| bad(format!("{name} is a whole number, not “{text}”")))
 }
 
