@@ -162,7 +162,7 @@ pub enum InvalidName {
     TooLong,
     #[error("may hold letters, digits, “-”, “_” and “.” only, and begins with a letter or digit")]
     Character,
-    #[error("“latest” always means the newest committed version")]
+    #[error("cannot be set: it always means the newest committed version")]
     Latest,
     #[error("looks like the id of a version or a dataset, which would make references ambiguous")]
     LooksLikeId,

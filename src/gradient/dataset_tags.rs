@@ -4,7 +4,11 @@ use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{datasets::named, filter::Filter};
+use super::{
+    datasets::named,
+    filter::Filter,
+    pages::{self, PAGE},
+};
 use crate::{
     api::{self, Path, Problem},
     domain::{
@@ -15,9 +19,6 @@ use crate::{
     },
     service::{ServiceError, Services},
 };
-
-/// Rows that are read at a time.
-const STEP: u32 = 500;
 
 /// Which version a tag is to point to.
 #[derive(Debug, Deserialize)]
@@ -46,18 +47,9 @@ pub async fn list(
     filter: Filter,
 ) -> Result<Json<Vec<TagView>>, Problem> {
     let dataset = named(&dataset)?;
-    let mut found = Vec::new();
-    let mut after = None;
-    loop {
-        let step = services.tags(&caller, dataset.clone(), after, STEP).await?;
-        after = step.last().map(|tag| tag.name.clone());
-        found.extend(step);
-        if after.is_none() || found.len() >= filter.end() {
-            break;
-        }
-    }
+    let read = |after, _| services.tags(&caller, dataset.clone(), after, PAGE);
     let mut shown = Vec::new();
-    for tag in filter.cut(found) {
+    for tag in pages::some(&filter, read, |tag| tag.name.clone(), |_| true).await? {
         shown.push(view(&services, &caller, dataset.clone(), tag.name).await?);
     }
     Ok(Json(shown))

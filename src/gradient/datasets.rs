@@ -4,7 +4,12 @@ use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{filter::Filter, storage_providers::S3, versions::VersionView};
+use super::{
+    filter::Filter,
+    pages::{self, PAGE},
+    storage_providers::S3,
+    versions::VersionView,
+};
 use crate::{
     api::{self, Path, Problem},
     domain::{
@@ -19,9 +24,6 @@ use crate::{
         datasets::{DatasetChange, DatasetDraft},
     },
 };
-
-/// Rows that are read at a time.
-const STEP: u32 = 500;
 
 /// A dataset to be made.
 #[derive(Debug, Deserialize)]
@@ -104,16 +106,8 @@ pub async fn list(
     caller: Caller,
     filter: Filter,
 ) -> Result<Json<Vec<DatasetView>>, Problem> {
-    let mut found = Vec::new();
-    let mut before = None;
-    loop {
-        let step = services.datasets(&caller, None, before, STEP).await?;
-        before = step.last().map(|dataset| dataset.seq);
-        found.extend(step);
-        if before.is_none() {
-            break;
-        }
-    }
+    let read = |before| services.datasets(&caller, None, before, PAGE);
+    let mut found = pages::all(read, |dataset| dataset.seq).await?;
     found.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(Json(filter.cut(found).into_iter().map(DatasetView::from).collect()))
 }

@@ -11,24 +11,22 @@ use crate::api::Problem;
 
 /// Most rows of one answer.
 const MOST: usize = 1_000;
-/// Rows of an answer when nobody says.
-const USUAL: usize = 100;
 
 /// Which part of a list is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
-    pub skip: usize,
-    /// `None` for all.
+    pub(super) skip: usize,
+    /// `None` for all, as when nobody says.
     limit: Option<usize>,
     /// What rows must have, by field; in a JSON filter also what is nested.
-    pub wanted: BTreeMap<String, String>,
+    wanted: BTreeMap<String, String>,
     /// Tags, of which a row has at least one.
-    pub tags: Vec<String>,
+    tags: Vec<String>,
 }
 
 impl Filter {
     /// Reads the part of a URL after `?`.
-    fn read(query: &str) -> Result<Self, Problem> {
+    pub fn read(query: &str) -> Result<Self, Problem> {
         let mut filter = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
@@ -83,11 +81,6 @@ impl Filter {
         self.skip.saturating_add(self.limit.unwrap_or(MOST))
     }
 
-    /// Says whether the row at `place`, counted from 0, is in the wanted part.
-    pub fn has(&self, place: usize) -> bool {
-        (self.skip..self.end()).contains(&place)
-    }
-
     /// Cuts the wanted part out of a whole list.
     pub fn cut<T>(&self, rows: Vec<T>) -> Vec<T> {
         rows.into_iter().skip(self.skip).take(self.limit.unwrap_or(MOST)).collect()
@@ -103,8 +96,9 @@ fn limit(text: &str) -> Result<Option<usize>, Problem> {
 }
 
 fn number(name: &str, text: &str) -> Result<usize, Problem> {
+    // No list is longer; what is added to it must not overflow.
     text.parse::<u32>()
-        .map(|number| usize::try_from(number).unwrap_or(USUAL))
+        .map(|number| number as usize)
         .map_err(|_| bad(format!("{name} is a whole number, not “{text}”")))
 }
 
@@ -134,7 +128,6 @@ mod tests {
             assert_eq!(other, bracketed);
         }
         assert_eq!(bracketed.cut((0..100).collect()), (20..41).collect::<Vec<_>>());
-        assert!((0..100).all(|place| bracketed.has(place) == (20..41).contains(&place)));
         assert_eq!(Filter::read("limit=-1").unwrap().cut((0..100).collect::<Vec<_>>()).len(), 100);
     }
 

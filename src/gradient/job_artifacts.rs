@@ -20,9 +20,8 @@ use crate::{
 const MOST: usize = 2_000;
 
 /// Which files of a job are wanted, and what of them.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[derive(Default)]
 pub struct Wanted {
     job_id: String,
     files: String,

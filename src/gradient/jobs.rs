@@ -11,15 +11,20 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{filter::Filter, form, held::held, job_view::JobView, job_wire::JobWire};
+use super::{
+    filter::Filter,
+    form,
+    held::held,
+    job_view::JobView,
+    job_wire::JobWire,
+    pages::{self, PAGE},
+};
 use crate::{
     api::{self, Lease, Path, Problem, Query},
     domain::{caller::Caller, id::JobId, job::JobFilter},
-    service::{ServiceError, Services},
+    service::{ServiceError, Services, jobs::JobNow},
 };
 
-/// Rows that are read at a time.
-const STEP: u32 = 100;
 /// How long a job that is to be deleted may take to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked at meanwhile.
@@ -66,23 +71,10 @@ pub async fn list(State(services): State<Services>, caller: Caller, filter: Filt
         None => None,
     };
     let wanted = JobFilter { project, ..JobFilter::default() };
-    let mut job_list = Vec::new();
-    let (mut place, mut before) = (0, None);
-    loop {
-        let step = services.jobs(&caller, wanted.clone(), before, STEP).await?;
-        before = step.last().map(|now| now.job.workload.seq);
-        for now in step.into_iter().filter(|now| filter.wants_tags(&now.job.tags)) {
-            // What is passed over is not kept: a job may have a long command and environment.
-            if filter.has(place) {
-                job_list.push(JobView::from(now));
-            }
-            place += 1;
-        }
-        if before.is_none() || place >= filter.end() {
-            break;
-        }
-    }
-    Ok(Json(Jobs { job_list }))
+    let read = |before, _| services.jobs(&caller, wanted.clone(), before, PAGE);
+    let tagged = |now: &JobNow| filter.wants_tags(&now.job.tags);
+    let found = pages::some(&filter, read, |now| now.job.workload.seq, tagged).await?;
+    Ok(Json(Jobs { job_list: found.into_iter().map(JobView::from).collect() }))
 }
 
 /// Names a job in a body.

@@ -3,8 +3,15 @@
 //!
 //! Everything is beneath [`ROOT`], which is what the client's environment variables name, so that no
 //! path of the cloud's meets one of our own. [`router`] lists the routes, [`error`] says refusals in the
-//! words that the client prints, [`filter`] reads its several ways to page. The resources have one file
-//! each, named as in [`crate::api`].
+//! words that the client prints, [`later`] what there is instead of what is not here. [`filter`] reads
+//! the client's several ways to page, [`pages`] cuts lists accordingly, [`form`] reads a workspace that is
+//! sent, [`workspace`] the address of one that is not, [`held`] ends requests that wait. [`environment`]
+//! is what points the client here, [`web`] where the links that it prints lead.
+//!
+//! The resources have a file for each noun, named as in [`crate::api`]; [`entity_tags`] are the tags of
+//! all of them but datasets. Jobs come in two more, [`job_wire`] for what is asked and [`job_view`] for
+//! what is answered; files of datasets as well: [`dataset_files`] signs URLs, and [`objects`] answers
+//! them, listings in the words of [`listing_xml`].
 //!
 //! Not here: what the client asks of itself (`apiKey`, `login`, `version`), and looking at what it says
 //! it is: unknown fields are ignored, missing ones defaulted as the cloud did.
@@ -28,6 +35,7 @@ mod later;
 mod listing_xml;
 mod machine_types;
 mod objects;
+mod pages;
 mod projects;
 mod router;
 mod secrets;

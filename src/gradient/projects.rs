@@ -3,7 +3,10 @@
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 
-use super::filter::Filter;
+use super::{
+    filter::Filter,
+    pages::{self, PAGE},
+};
 use crate::{
     api::{self, Path, Problem},
     domain::{
@@ -14,9 +17,6 @@ use crate::{
     },
     service::{Services, projects::NewProject},
 };
-
-/// Rows that are read at a time.
-const STEP: u32 = 500;
 
 /// A project to be made.
 #[derive(Debug, Deserialize)]
@@ -72,17 +72,9 @@ pub async fn list(State(services): State<Services>, caller: Caller, filter: Filt
     let wanted = |project: &Project| {
         handle.is_none_or(|handle| project.id.as_str() == handle) && filter.wants_tags(&project.tags)
     };
-    let mut found = Vec::new();
-    let mut before = None;
-    loop {
-        let step = services.projects(&caller, before, STEP).await?;
-        before = step.last().map(|project| project.seq);
-        found.extend(step.into_iter().filter(wanted));
-        if before.is_none() || found.len() >= filter.end() {
-            break;
-        }
-    }
-    Ok(Json(Projects { data: filter.cut(found).into_iter().map(ProjectView::from).collect() }))
+    let read = |before, _| services.projects(&caller, before, PAGE);
+    let found = pages::some(&filter, read, |project| project.seq, wanted).await?;
+    Ok(Json(Projects { data: found.into_iter().map(ProjectView::from).collect() }))
 }
 
 /// Makes a project.

@@ -8,6 +8,7 @@ use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::pages::{self, PAGE};
 use crate::{
     api::{self, Path, Problem, Query},
     auth::Secret,
@@ -18,9 +19,6 @@ use crate::{
     },
     service::{Services, secrets::Whose},
 };
-
-/// Rows that are read at a time.
-const STEP: u32 = 500;
 
 /// Whose secrets.
 #[derive(Debug, Deserialize)]
@@ -102,14 +100,10 @@ pub async fn delete(
 
 /// Returns the secrets of exactly this scope: a project's list has the team's and the box's, too.
 async fn all(services: &Services, caller: &Caller, scope: &SecretScope) -> Result<Vec<SecretEntry>, Problem> {
-    let mut found = Vec::new();
-    let mut before = None;
-    loop {
-        let step = services.secrets(caller, scope.project().map(ToString::to_string), before, STEP).await?;
-        let Some(last) = step.last() else { return Ok(found) };
-        before = Some(last.seq);
-        found.extend(step.into_iter().filter(|secret| secret.scope == *scope));
-    }
+    let read = |before| services.secrets(caller, scope.project().map(ToString::to_string), before, PAGE);
+    let mut found = pages::all(read, |secret| secret.seq).await?;
+    found.retain(|secret| secret.scope == *scope);
+    Ok(found)
 }
 
 #[cfg(test)]

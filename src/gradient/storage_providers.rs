@@ -4,7 +4,10 @@ use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::filter::Filter;
+use super::{
+    filter::Filter,
+    pages::{self, PAGE},
+};
 use crate::{
     api::{self, Path, Problem},
     auth::Secret,
@@ -23,8 +26,6 @@ use crate::{
 /// this box is a bucket, too.
 pub const S3: &str = "s3";
 
-/// Rows that are read at a time.
-const STEP: u32 = 500;
 /// Where a bucket is when nobody says.
 const USUAL_REGION: &str = "us-east-1";
 
@@ -102,16 +103,8 @@ pub async fn list(
     caller: Caller,
     filter: Filter,
 ) -> Result<Json<Vec<ProviderView>>, Problem> {
-    let mut found = Vec::new();
-    let mut before = None;
-    loop {
-        let step = services.providers(&caller, before, STEP).await?;
-        before = step.last().map(|provider| provider.seq);
-        found.extend(step);
-        if before.is_none() {
-            break;
-        }
-    }
+    let read = |before| services.providers(&caller, before, PAGE);
+    let mut found = pages::all(read, |provider| provider.seq).await?;
     found.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(Json(filter.cut(found).into_iter().map(ProviderView::from).collect()))
 }

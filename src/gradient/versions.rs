@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     datasets::{both, named},
     filter::Filter,
+    pages,
 };
 use crate::{
     api::{self, Path, Problem},
@@ -23,8 +24,8 @@ use crate::{
     },
 };
 
-/// Rows that are read at a time.
-const STEP: usize = 100;
+/// Versions that are read at a time: the files of one that is not committed may have to be counted.
+const PAGE: usize = 100;
 
 /// What is said of a version, new or not.
 #[derive(Debug, Default, Deserialize)]
@@ -84,24 +85,9 @@ pub async fn list(
             return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_filter", "isCommitted is true or false"));
         }
     };
-    let mut found = Vec::new();
-    let (mut place, mut before) = (0, None);
-    loop {
-        let step = STEP.min(filter.end().saturating_sub(place));
-        let rows = services.versions(&caller, dataset.clone(), state, before, step as u32).await?;
-        before = rows.last().map(|now| now.version.seq);
-        for now in rows {
-            // What is passed over is not kept: a version may have much metadata.
-            if filter.has(place) {
-                found.push(VersionView::from(now.version));
-            }
-            place += 1;
-        }
-        if before.is_none() || place >= filter.end() {
-            break;
-        }
-    }
-    Ok(Json(found))
+    let read = |before, left: usize| services.versions(&caller, dataset.clone(), state, before, left.min(PAGE) as u32);
+    let found = pages::some(&filter, read, |now| now.version.seq, |_| true).await?;
+    Ok(Json(found.into_iter().map(|now| now.version.into()).collect()))
 }
 
 /// Begins a version, with nothing in it.

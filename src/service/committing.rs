@@ -90,7 +90,7 @@ impl Services {
             }
             let public = datasets::by_id(connection, &named)?.is_some_and(|dataset| dataset.public);
             if public && !by.may_publish {
-                let message = "the dataset has become public, and only an admin may commit what every team gets: have an admin commit the version (POST …/commit)".to_owned();
+                let message = "the dataset has become public, and only an admin may commit what every team gets: have an admin commit the version".to_owned();
                 return Err(ServiceError::Conflict { code: MAY_NOT_PUBLISH, message });
             }
             Ok(())

@@ -93,7 +93,7 @@ impl Services {
         };
         found.ok_or_else(|| {
             let message = format!(
-                "there is no storage provider “{}”: leave it out for the disk of this box, or add it first (POST /api/v1/storage-providers)",
+                "there is no storage provider “{}”: leave it out for the disk of this box, or add it first",
                 shown(named.as_bytes())
             );
             Invalid::new("storageProvider", "unknown_storage_provider", message).into()

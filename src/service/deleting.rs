@@ -64,7 +64,7 @@ impl Obstacles {
             return Ok(());
         }
         let message = format!(
-            "{what} is in use: {}. Wait, stop them or move the tags; or delete it anyway with force=true: what runs keeps its files, what waits will fail",
+            "{what} is in use: {}. Wait, stop them or move the tags; or force its deletion: what runs keeps its files, what waits will fail",
             reasons.join("; ")
         );
         Err(ServiceError::Conflict { code: "in_use", message })

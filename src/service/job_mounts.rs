@@ -123,8 +123,8 @@ fn version_to_read(
         }
         Err(ServiceError::NotFound { .. }) => {
             let message = format!(
-                "“{}” has no version or tag {}: see its versions (GET /api/v1/datasets/{}/versions)",
-                dataset.name, mount.reference.version, dataset.id
+                "“{}” has no version or tag {}: see the list of its versions",
+                dataset.name, mount.reference.version
             );
             return Err(refused("unknown_version", message));
         }
@@ -157,7 +157,7 @@ fn dataset(connection: &Connection, team: &TeamId, field: &str, named: &DatasetR
     references::dataset(connection, team, named).map_err(|error| match error {
         ServiceError::NotFound { .. } => {
             let message = format!(
-                "there is no dataset “{}”: make it first (POST /api/v1/datasets), or correct the name",
+                "there is no dataset “{}”: make it first, or correct the name",
                 shown(named.to_string().as_bytes())
             );
             Invalid::new(format!("{field}.ref"), "unknown_dataset", message).into()

@@ -102,7 +102,7 @@ impl Services {
             if secrets::sealed(tx, &caller.team, &project, name)?.is_none() {
                 let shown: String = name.chars().filter(|c| !c.is_control()).take(128).collect();
                 let message = format!(
-                    "there is no secret “{shown}” for this project or its team: set it first (PUT /api/v1/secrets), or correct the name"
+                    "there is no secret “{shown}” for this project or its team: set it first, or correct the name"
                 );
                 return Err(Invalid::new(field, "unknown_secret", message).into());
             }
@@ -114,9 +114,7 @@ impl Services {
         if let Some(upload) = &upload
             && !uploads::exists(tx, &caller.team, upload)?
         {
-            let message = format!(
-                "there is no upload {upload}, or it has expired: upload the archive again (POST /api/v1/uploads)"
-            );
+            let message = format!("there is no upload {upload}, or it has expired: upload the archive again");
             return Err(Invalid::new("workspace.upload", "unknown_upload", message).into());
         }
         let mounts = job_mounts::find(tx, caller, &checked.datasets, &checked.outputs)?;

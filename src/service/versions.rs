@@ -391,7 +391,7 @@ fn parent_gone(parent: impl std::fmt::Display) -> ServiceError {
 /// What adding to a committed version is answered with.
 pub(super) fn committed(version: &Version) -> ServiceError {
     let message = format!(
-        "version {0} is committed and never changes again: begin another one with its files (POST …/versions with parent {0})",
+        "version {0} is committed and never changes again: begin another one, perhaps with this one as its parent",
         version.id
     );
     ServiceError::Conflict { code: "version_committed", message }
