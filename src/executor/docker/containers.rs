@@ -20,6 +20,9 @@ use crate::{
     fault,
 };
 
+/// The exit code of what was killed.
+const SIGKILL: i64 = 137;
+
 impl Docker {
     pub(super) async fn start_container(&self, id: &str) -> Result<(), EngineError> {
         self.check_ours(id).await?;
@@ -52,11 +55,15 @@ impl Docker {
     pub(super) async fn inspect_container(&self, id: &str) -> Result<Option<Inspection>, EngineError> {
         let quick = self.settings.timeouts.quick;
         let found = self.connection.call(quick, |api| api.inspect_container(id, None::<InspectContainerOptions>)).await;
-        match found {
-            Ok(found) => Ok(self.is_ours(&found).then(|| inspection(found))),
-            Err(EngineError::NotFound(_)) => Ok(None),
-            Err(error) => Err(error),
+        let mut seen = match found {
+            Ok(found) if self.is_ours(&found) => inspection(found),
+            Ok(_) | Err(EngineError::NotFound(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if let (Some(SIGKILL), false, Some(ended)) = (seen.exit_code, seen.oom_killed, seen.finished_at) {
+            seen.oom_killed = self.told_of_oom(&seen.id, ended).await?;
         }
+        Ok(Some(seen))
     }
 
     pub(super) async fn list_containers(&self) -> Result<Vec<ContainerSummary>, EngineError> {

@@ -1,19 +1,24 @@
 //! What happens to this box's containers, as the engine tells it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
-use bollard::models::EventMessage;
+use bollard::{models::EventMessage, query_parameters::EventsOptionsBuilder};
 use bytes::BytesMut;
 use futures_util::{
-    StreamExt,
+    StreamExt, TryStreamExt,
     stream::{self, BoxStream},
 };
 
 use super::{Docker, DockerSettings, seal, stream::EngineStream};
-use crate::executor::{EngineError, EngineEvent};
+use crate::{
+    domain::time::Timestamp,
+    executor::{EngineError, EngineEvent},
+};
 
 /// What is worth a look. `exec` and health events come by the thousand and say nothing of a run.
 const ACTIONS: [&str; 8] = ["create", "start", "die", "oom", "stop", "destroy", "pause", "unpause"];
+/// How long after a container's end the engine may still tell that its memory ran out.
+const LATE: Duration = Duration::from_millis(500);
 /// The longest event; labels and all it is far below.
 const LONGEST: usize = 1 << 20;
 
@@ -34,6 +39,25 @@ impl Docker {
             |mut reader| async move { Ok(reader.next().await?.map(|event| (event, reader))) },
         )
         .boxed())
+    }
+}
+
+impl Docker {
+    /// Says whether the engine has told of a container that its memory ran out. It notes that at the
+    /// container, too, but not when the container's end reaches it first.
+    pub(super) async fn told_of_oom(&self, id: &str, ended: Timestamp) -> Result<bool, EngineError> {
+        let second = |at: Timestamp| format!("{}.{:06}000", at.0.div_euclid(1_000_000), at.0.rem_euclid(1_000_000));
+        let only = |text: &str| vec![text.to_owned()];
+        let filters = HashMap::from([("type", only("container")), ("container", only(id)), ("event", only("oom"))]);
+        let options = EventsOptionsBuilder::default()
+            .since(&second(Timestamp(ended.0 - 10_000_000)))
+            .until(&second(ended.plus(LATE)))
+            .filters(&filters)
+            .build();
+        let told = self.connection.call(self.settings.timeouts.quick, |api| async move {
+            Ok(api.events(Some(options)).try_next().await?.is_some())
+        });
+        told.await
     }
 }
 
