@@ -11,6 +11,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0001_foundation.sql"),
     include_str!("migrations/0002_datasets.sql"),
     include_str!("migrations/0003_tags.sql"),
+    include_str!("migrations/0004_kinds.sql"),
 ];
 
 /// The version that a database has after all steps.
