@@ -14,6 +14,7 @@ use crate::{
         board::Board,
         gpu::Inventory,
         id::IdSource,
+        notebook::Limits,
         time::{Clock, Timestamp},
     },
     executor::{
@@ -125,6 +126,13 @@ pub fn open(config: &Config) -> anyhow::Result<Rooms> {
             import_local: config.storage.import_local,
             gc_grace: config.storage.gc_grace.0,
             fsck_bytes_per_second: config.storage.fsck_rate.0,
+        },
+        notebooks: service::notebook_draft::NotebookRules {
+            limits: Limits {
+                shutdown: Some(config.notebooks.shutdown.0),
+                idle: Some(config.notebooks.idle.0).filter(|idle| !idle.is_zero()),
+            },
+            longest_shutdown: config.notebooks.longest_shutdown.0,
         },
     };
     let label_key = sealer.derive("gradientd 2026 labels of containers");
@@ -329,5 +337,6 @@ fn loop_settings(config: &Config, box_id: String) -> reconcile::Settings {
         gc_interval: config.storage.gc_interval.0,
         fsck_interval: config.storage.fsck_interval.0,
         fsck_percent: config.storage.fsck_percent,
+        notebook_ready: config.notebooks.ready.0,
     }
 }

@@ -31,6 +31,15 @@ pub fn check(config: &Config) -> Result<Vec<Warning>, Flaw> {
     positive("limits.job_time", limits.job_time.0.as_secs())?;
     positive("limits.connections", limits.connections.into())?;
 
+    let notebooks = &config.notebooks;
+    positive("notebooks.shutdown", notebooks.shutdown.0.as_secs())?;
+    positive("notebooks.ready", notebooks.ready.0.as_secs())?;
+    demand(
+        notebooks.shutdown <= notebooks.longest_shutdown,
+        "notebooks.shutdown",
+        "must not be above notebooks.longest_shutdown",
+    )?;
+
     let engine = &config.engine;
     positive("engine.prepare_parallel", engine.prepare_parallel.into())?;
     positive("engine.start_parallel", engine.start_parallel.into())?;

@@ -8,12 +8,14 @@ use figment::value::{Empty, Value};
 use super::{layers::built_in, show};
 
 /// Every section in the order of the file, with the source that documents it.
-const SECTIONS: [(&str, &str); 9] = [
+const SECTIONS: [(&str, &str); 11] = [
     ("data", include_str!("data.rs")),
     ("server", include_str!("server.rs")),
     ("engine", include_str!("engine.rs")),
     ("gpu", include_str!("gpu.rs")),
     ("scheduler", include_str!("scheduler.rs")),
+    ("storage", include_str!("storage.rs")),
+    ("notebooks", include_str!("notebooks.rs")),
     ("limits", include_str!("limits.rs")),
     ("retention", include_str!("retention.rs")),
     ("disk", include_str!("disk.rs")),

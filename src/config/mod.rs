@@ -17,6 +17,7 @@ mod gpu;
 mod layers;
 mod limits;
 mod log;
+mod notebooks;
 mod retention;
 mod scheduler;
 mod server;
@@ -33,6 +34,7 @@ pub use gpu::Gpu;
 pub use layers::{ConfigArgs, ConfigError, DEFAULT_FILE, Loaded};
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
+pub use notebooks::Notebooks;
 pub use retention::Retention;
 pub use scheduler::Scheduler;
 pub use server::Server;
@@ -51,6 +53,7 @@ pub struct Config {
     pub gpu: Gpu,
     pub scheduler: Scheduler,
     pub storage: Storage,
+    pub notebooks: Notebooks,
     pub limits: Limits,
     pub retention: Retention,
     pub disk: Disk,

@@ -110,6 +110,15 @@ actions! {
     ChangeJob: Write, "change jobs";
     StopJob: Write, "stop jobs";
     DeleteJob: Write, "delete jobs";
+    /// A notebook with its sessions and files.
+    ViewNotebooks: Read, "look at notebooks";
+    CreateNotebook: Write, "make notebooks";
+    /// Also giving a session more time.
+    StartNotebook: Write, "start notebooks";
+    /// Name, project, tags, whether it is public, and what its next session runs.
+    ChangeNotebook: Write, "change notebooks";
+    StopNotebook: Write, "stop notebooks";
+    DeleteNotebook: Write, "delete notebooks";
     /// Datasets with their versions, files and lineage.
     ViewDatasets: Read, "look at datasets";
     CreateDataset: Write, "create datasets";

@@ -15,6 +15,7 @@ pub mod import;
 pub mod job;
 pub mod key;
 pub mod machine_type;
+pub mod notebook;
 pub mod output;
 pub mod project;
 pub mod secret;

@@ -40,6 +40,18 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Says a span as people do: `90 s`, `2 h 5 min`.
+pub fn in_words(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, 0) => format!("{m} min"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, 0, _) => format!("{h} h"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
 /// A text that is not an RFC 3339 time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a time: write it as 2026-01-31T08:00:00Z (RFC 3339)")]

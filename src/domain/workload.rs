@@ -1,4 +1,4 @@
-//! A workload: whatever runs in a container. A job is one; notebooks, steps and replicas will be.
+//! A workload: whatever runs in a container. A job is one, and so is each session of a notebook.
 //!
 //! What is asked ([`Wanted`]) is kept apart from what is so ([`State`]); each has one writer.
 //!
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     gpu::GpuUuid,
-    id::{DatasetId, JobId, ProjectId, TeamId, UploadId, UserId, VersionId},
+    id::{DatasetId, JobId, NotebookId, ProjectId, TeamId, TensorBoardId, UploadId, UserId, VersionId},
     time::Timestamp,
 };
 
@@ -97,6 +97,47 @@ words! {
         EngineRefused = "engine_refused",
         Lost = "lost",
         Cancelled = "cancelled",
+    }
+}
+
+/// What a workload is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Itself: its id is the job's.
+    Job,
+    /// A session of a notebook.
+    Notebook(NotebookId),
+    /// A session of a TensorBoard.
+    TensorBoard(TensorBoardId),
+}
+
+impl Kind {
+    /// Returns the word for it, as events and the store write it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Job => "job",
+            Self::Notebook(_) => "notebook",
+            Self::TensorBoard(_) => "tensorboard",
+        }
+    }
+
+    /// Returns the id of what outlives the workload, if anything does.
+    pub fn parent(&self) -> Option<&str> {
+        match self {
+            Self::Job => None,
+            Self::Notebook(id) => Some(id.as_str()),
+            Self::TensorBoard(id) => Some(id.as_str()),
+        }
+    }
+
+    /// Reads it back from its word and the id of what outlives the workload.
+    pub fn from_parts(word: &str, parent: Option<&str>) -> Option<Self> {
+        Some(match (word, parent) {
+            ("job", None) => Self::Job,
+            ("notebook", Some(id)) => Self::Notebook(id.parse().ok()?),
+            ("tensorboard", Some(id)) => Self::TensorBoard(id.parse().ok()?),
+            _ => return None,
+        })
     }
 }
 
@@ -222,6 +263,9 @@ pub struct Spec {
     /// Datasets that get a new version of what it writes.
     #[serde(default)]
     pub outputs: Vec<Output>,
+    /// What `pip` installs goes to a directory that outlives the container.
+    #[serde(default)]
+    pub keep_packages: bool,
 }
 
 /// A version of a dataset that is mounted read-only, chosen when the workload was accepted.
@@ -365,6 +409,7 @@ pub struct Workload {
     /// Order of acceptance.
     pub seq: i64,
     pub id: JobId,
+    pub kind: Kind,
     pub team: TeamId,
     pub user: UserId,
     pub project: ProjectId,
@@ -412,6 +457,11 @@ words! {
 }
 
 impl Workload {
+    /// Returns what people know it by: a word and the id of the job, or of what it is a session of.
+    pub fn subject(&self) -> (&'static str, &str) {
+        (self.kind.as_str(), self.kind.parent().unwrap_or(self.id.as_str()))
+    }
+
     /// Returns what it is busy with; `None` when it is over and tidied.
     pub fn phase(&self, now: Timestamp) -> Option<Phase> {
         Some(match self.state {

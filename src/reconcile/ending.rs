@@ -1,9 +1,7 @@
 //! How a run ended, in a state, a reason and words that say what to do. Pure.
 
-use std::time::Duration;
-
 use crate::domain::{
-    time::Timestamp,
+    time::{Timestamp, in_words},
     workload::{Ending, Event, Reason, State, Wanted, Workload},
 };
 
@@ -140,20 +138,10 @@ fn one_line(text: &str) -> String {
     words.trim().to_owned()
 }
 
-/// Says a span as people do: `90 s`, `2 h 5 min`.
-pub fn in_words(span: Duration) -> String {
-    let seconds = span.as_secs();
-    match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
-        (0, 0, s) => format!("{s} s"),
-        (0, m, 0) => format!("{m} min"),
-        (0, m, s) => format!("{m} min {s} s"),
-        (h, 0, _) => format!("{h} h"),
-        (h, m, _) => format!("{h} h {m} min"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::reconcile::step::tests::workload;
 

@@ -6,7 +6,7 @@ use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
 use super::{
-    Works, ending, inputs,
+    Works, ending, inputs, notebook_launch,
     pump::Pumps,
     setup_log::SetupLog,
     workloads::{ATTEMPT_LABEL, WORKLOAD_LABEL, may_pass, record},
@@ -14,8 +14,9 @@ use super::{
 use crate::{
     auth::Secret,
     domain::{
+        notebook,
         time::Timestamp,
-        workload::{Command, Password, Reason, Spec, Workload, Workspace, secret_name},
+        workload::{Command, Kind, Password, Reason, Spec, Workload, Workspace, secret_name},
     },
     executor::{ContainerPlan, EngineError, Mount, PortMapping},
     service::blocking,
@@ -28,7 +29,7 @@ use crate::{
 
 /// Where the workspace is, and where commands start unless told otherwise.
 const WORKSPACE: &str = "/home/paperspace";
-const STORAGE: &str = "/storage";
+pub(super) const STORAGE: &str = "/storage";
 const ARTIFACTS: &str = "/artifacts";
 /// Shared memory is part of a container's memory; more than this is rarely of use.
 const LARGEST_SHARED_MEMORY: u64 = 64 << 30;
@@ -152,25 +153,15 @@ async fn plan(
     env: BTreeMap<String, String>,
 ) -> anyhow::Result<ContainerPlan> {
     let settings = &works.settings;
-    let (data, id, team) = (works.data.clone(), workload.id.clone(), workload.team.clone());
-    let asked = spec.clone();
-    let empty = matches!(spec.workspace, Workspace::Empty);
-    let (run, storage, datasets) = blocking(move || {
-        let run = data.run(&id);
-        run.create()?;
-        if empty {
-            workspace::prepare(&run.workspace(), &Contents::Nothing)?;
-        }
-        let datasets = datasets(&data, &run, &asked)?;
-        let storage = data.create_team_storage(&team)?;
-        Ok::<_, anyhow::Error>((run, storage, datasets))
-    })
-    .await
-    .context("making its directories")?;
-    let mut mounts = datasets;
-    let mount = |source, target: &str| Mount { source, target: target.to_owned(), read_only: false };
-    mounts.extend([mount(storage, STORAGE), mount(run.artifacts(), ARTIFACTS), mount(run.workspace(), WORKSPACE)]);
+    let (data, asked, run) = (works.data.clone(), spec.clone(), workload.clone());
+    let making = blocking(move || match &run.kind {
+        Kind::Notebook(notebook) => notebook_launch::mounts(&data, &run, notebook, &asked),
+        Kind::Job | Kind::TensorBoard(_) => mounts(&data, &run, &asked),
+    });
+    let mounts = making.await.context("making its directories")?;
+    let is_notebook = matches!(workload.kind, Kind::Notebook(_));
     let (entrypoint, command) = match spec.command.clone() {
+        Command::Image if is_notebook => (Some(notebook_launch::command()), Vec::new()),
         Command::Image => (None, Vec::new()),
         Command::Shell(text) => (Some(vec!["/bin/sh".to_owned(), "-c".to_owned()]), vec![text]),
         Command::Exec(words) => (Some(words), Vec::new()),
@@ -188,9 +179,11 @@ async fn plan(
         entrypoint,
         command,
         env,
-        working_dir: Some(spec.working_directory.clone().unwrap_or_else(|| WORKSPACE.to_owned())),
+        working_dir: Some(spec.working_directory.clone().unwrap_or_else(|| {
+            if is_notebook { notebook::HOME.to_owned() } else { WORKSPACE.to_owned() }
+        })),
         user: spec.user.clone(),
-        hostname: Some(workload.id.to_string()),
+        hostname: Some(workload.subject().1.to_owned()),
         mounts,
         ports: spec.ports.iter().map(|port| PortMapping { container: port.container, host: port.host }).collect(),
         cpu_millis: workload.needs.cpu_millis,
@@ -202,6 +195,20 @@ async fn plan(
         gpus: workload.gpus.clone(),
         log_buffer_bytes: settings.log_buffer_bytes,
     })
+}
+
+/// Makes the directories of a job and returns where they are mounted.
+fn mounts(data: &DataDir, workload: &Workload, spec: &Spec) -> anyhow::Result<Vec<Mount>> {
+    let run = data.run(&workload.id);
+    run.create()?;
+    if matches!(spec.workspace, Workspace::Empty) {
+        workspace::prepare(&run.workspace(), &Contents::Nothing)?;
+    }
+    let mut mounts = datasets(data, &run, spec)?;
+    let mount = |source, target: &str| Mount { source, target: target.to_owned(), read_only: false };
+    let storage = data.create_team_storage(&workload.team)?;
+    mounts.extend([mount(storage, STORAGE), mount(run.artifacts(), ARTIFACTS), mount(run.workspace(), WORKSPACE)]);
+    Ok(mounts)
 }
 
 /// Returns the mounts of what the run reads and writes of datasets. A version is mounted as its tree
@@ -234,7 +241,7 @@ async fn environment(
         ("PS_JOBSPACE", STORAGE),
         ("PS_MODEL_PATH", ARTIFACTS),
         ("PAPERSPACE_METRIC_WORKLOAD_ID", workload.id.as_str()),
-        ("PAPERSPACE_METRIC_WORKLOAD_TYPE", "job"),
+        ("PAPERSPACE_METRIC_WORKLOAD_TYPE", workload.kind.as_str()),
         // Python holds back what it prints to a pipe; a log that comes in lumps helps nobody.
         ("PYTHONUNBUFFERED", "1"),
     ]
@@ -242,6 +249,10 @@ async fn environment(
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .collect();
     env.insert("GRADIENTD_ATTEMPT".to_owned(), workload.attempt.to_string());
+    if let Kind::Notebook(notebook) = &workload.kind {
+        let token = works.services.jupyter_token(&workload.id);
+        env.extend(notebook_launch::environment(notebook, token, spec.keep_packages));
+    }
     for (name, value) in &spec.env {
         let value = match secret_name(value) {
             None => value.clone(),

@@ -43,6 +43,7 @@ mod import_sources;
 pub mod imports;
 mod inputs;
 mod launch;
+mod notebook_launch;
 mod outputs;
 pub mod placement;
 mod prepare;
@@ -104,6 +105,8 @@ pub struct Settings {
     pub gc_interval: Duration,
     pub fsck_interval: Duration,
     pub fsck_percent: u8,
+    /// How long the server of a notebook may take to answer after its container started.
+    pub notebook_ready: Duration,
 }
 
 /// Something that is done again and again.

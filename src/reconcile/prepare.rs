@@ -7,6 +7,7 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     future::Future,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -27,14 +28,14 @@ use super::{
 use crate::{
     domain::{
         board::Progress,
-        workload::{Credentials, Reason, Retries, Spec, State, Wanted, Workload, Workspace},
+        workload::{Credentials, Kind, Reason, Retries, Spec, State, Wanted, Workload, Workspace},
         workspace::{GitRef, GitUrl, InvalidGitRef},
     },
     executor::{BuildPlan, EngineError, RegistryCredentials},
     service::blocking,
     storage::{
         git::{GitCredentials, GitFetch, GitLimits},
-        layout::RunDir,
+        layout::DataDir,
         upload::{UploadError, UploadStore},
         workspace::{self, Contents, WorkspaceError},
     },
@@ -304,9 +305,11 @@ async fn pull(works: &Works, workload: &Workload, spec: &Spec, log: &SetupLog) -
 
 /// Tells open pages every second how far the preparing of a workload is.
 pub(super) async fn telling<T>(works: &Works, workload: &Workload, work: impl Future<Output = T>) -> T {
-    let (team, id) = (workload.team.clone(), workload.id.clone());
-    let tell =
-        move |tx: &Tx<'_>, now| events::append(tx, &team, "job", id.as_str(), "progress", serde_json::json!({}), now);
+    let told = workload.clone();
+    let tell = move |tx: &Tx<'_>, now| {
+        let (kind, id) = told.subject();
+        events::append(tx, &told.team, kind, id, "progress", serde_json::json!({}), now)
+    };
     while_telling(works, || works.board.progress(&workload.id), tell, work).await
 }
 
@@ -348,6 +351,13 @@ async fn build(works: &Works, workload: &Workload, spec: &Spec, log: &SetupLog) 
 
 /// Fills the working directory. It may already be there: an attempt keeps what the one before wrote.
 async fn fetch_workspace(works: &Works, workload: &Workload, spec: &Spec, log: &SetupLog) -> Result<(), Failure> {
+    if let Kind::Notebook(notebook) = &workload.kind {
+        // A later session goes on with the files as the one before left them.
+        let home = works.data.notebook(&workload.team, notebook).home();
+        if blocking(move || home.exists()).await {
+            return Ok(());
+        }
+    }
     let what = match &spec.workspace {
         Workspace::Empty => "making workspace",
         Workspace::Upload(_) => "unpacking workspace",
@@ -364,12 +374,17 @@ async fn fetch_workspace(works: &Works, workload: &Workload, spec: &Spec, log: &
         }
         _ => None,
     };
-    let (source, run, progress) = (spec.workspace.clone(), works.data.run(&workload.id), log.clone());
+    let (source, progress) = (spec.workspace.clone(), log.clone());
+    let (data, run) = (works.data.clone(), workload.clone());
     let uploads = works.services.upload_store().clone();
     // Dropping this future, when the workload is called off, ends git soon after.
     let cancelled = CancelOnDrop::default();
     let flag = Arc::clone(&cancelled.0);
-    let prepared = blocking(move || fill(&run, &source, &uploads, from, &progress, &flag)).await;
+    let prepared = blocking(move || {
+        let dest = destination(&data, &run).map_err(FillError::Io)?;
+        fill(&dest, &source, &uploads, from, &progress, &flag)
+    })
+    .await;
     drop(cancelled);
     log.flush().await;
     match prepared {
@@ -410,21 +425,31 @@ enum FillError {
     Io(std::io::Error),
 }
 
+/// Makes the directory in which a workload's files are to lie, and returns where.
+fn destination(data: &DataDir, workload: &Workload) -> std::io::Result<PathBuf> {
+    if let Kind::Notebook(notebook) = &workload.kind {
+        let notebook = data.notebook(&workload.team, notebook);
+        notebook.create()?;
+        return Ok(notebook.home());
+    }
+    let run = data.run(&workload.id);
+    run.create()?;
+    Ok(run.workspace())
+}
+
 fn fill(
-    run: &RunDir,
+    dest: &Path,
     source: &Workspace,
     uploads: &UploadStore,
     credentials: Option<RegistryCredentials>,
     log: &SetupLog,
     cancelled: &AtomicBool,
 ) -> Result<Option<String>, FillError> {
-    run.create().map_err(FillError::Io)?;
-    let dest = run.workspace();
     let prepared = match source {
-        Workspace::Empty => workspace::prepare(&dest, &Contents::Nothing),
+        Workspace::Empty => workspace::prepare(dest, &Contents::Nothing),
         Workspace::Upload(id) => {
             let file = uploads.archive(id).map_err(FillError::Upload)?;
-            workspace::prepare(&dest, &Contents::Archive { file: &file, limits: uploads.archive_limits() })
+            workspace::prepare(dest, &Contents::Archive { file: &file, limits: uploads.archive_limits() })
         }
         Workspace::Git { url, reference, .. } => {
             let url: GitUrl = url.parse().map_err(|error| FillError::Bad(format!("{error}")))?;
@@ -448,7 +473,7 @@ fn fill(
                 },
                 cancelled,
             };
-            workspace::prepare(&dest, &Contents::Git(fetch))
+            workspace::prepare(dest, &Contents::Git(fetch))
         }
     };
     prepared.map(|prepared| prepared.commit).map_err(FillError::Workspace)

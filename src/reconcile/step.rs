@@ -75,7 +75,7 @@ pub(crate) mod tests {
     use std::{collections::BTreeMap, time::Duration};
 
     use super::*;
-    use crate::domain::workload::{Needs, Retries};
+    use crate::domain::workload::{Kind, Needs, Retries};
 
     pub(crate) const NOW: Timestamp = Timestamp(1_000_000_000);
 
@@ -83,6 +83,7 @@ pub(crate) mod tests {
         Workload {
             seq: 1,
             id: "js0123456789ab".parse().unwrap(),
+            kind: Kind::Job,
             team: "t000000".parse().unwrap(),
             user: "u00000000".parse().unwrap(),
             project: "p00000000".parse().unwrap(),

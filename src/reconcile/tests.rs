@@ -146,6 +146,7 @@ impl Rig {
                 gc_interval: Duration::from_secs(3600),
                 fsck_interval: Duration::from_secs(86_400),
                 fsck_percent: 0,
+                notebook_ready: Duration::from_secs(120),
             }),
             stop: tokio_util::sync::CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -145,6 +145,19 @@ impl JobDraft {
     /// Makes a draft of an earlier job, with all that it was.
     pub fn of(job: &crate::domain::job::Job, spec: &Spec) -> Self {
         let workload = &job.workload;
+        Self {
+            name: Some(workload.name.clone()),
+            project: Some(workload.project.to_string()),
+            time_limit_seconds: workload.time_limit.map(|limit| limit.as_secs()),
+            retries: Some(workload.retries),
+            tags: Some(job.tags.clone()),
+            priority: Some(workload.priority),
+            ..Self::of_spec(spec)
+        }
+    }
+
+    /// Makes a draft of what something ran, without name and limits.
+    pub fn of_spec(spec: &Spec) -> Self {
         let workspace = match spec.workspace.clone() {
             Workspace::Empty => DraftWorkspace::Empty,
             Workspace::Upload(id) => DraftWorkspace::Upload(id.to_string()),
@@ -156,8 +169,6 @@ impl JobDraft {
         let (registry_username, registry_password) =
             spec.registry.clone().map(|c| (c.username, DraftPassword::Kept(c.password))).unzip();
         Self {
-            name: Some(workload.name.clone()),
-            project: Some(workload.project.to_string()),
             // A built image's name is the job's own, so the clone gets one of its own.
             image: spec.build.is_none().then(|| spec.image.clone()),
             command: Some(spec.command.clone()),
@@ -185,10 +196,7 @@ impl JobDraft {
                     .map(|output| DraftMount { reference: output.reference.clone(), name: Some(output.name.clone()) })
                     .collect(),
             ),
-            time_limit_seconds: workload.time_limit.map(|limit| limit.as_secs()),
-            retries: Some(workload.retries),
-            tags: Some(job.tags.clone()),
-            priority: Some(workload.priority),
+            ..Self::default()
         }
     }
 
@@ -257,6 +265,7 @@ impl JobDraft {
                 machine_type: machine_type.name.clone(),
                 inputs: Vec::new(),
                 outputs: Vec::new(),
+                keep_packages: false,
             },
             time_limit: self.time_limit_seconds.map(|secs| check_time_limit(secs, longest_time_limit)).transpose()?,
             retries: check_retries(self.retries.unwrap_or_default())?,

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
 use super::{
-    Invalid, ServiceError, Services, blocking,
+    ServiceError, Services, accepting, blocking,
     job_draft::{CheckedJob, JobDraft},
     job_mounts,
     job_rules::check_tags,
@@ -16,13 +16,13 @@ use crate::{
         id::{JobId, ProjectId},
         idempotency::IdempotencyKey,
         job::{Job, JobFilter},
-        workload::{Needs, Phase, Spec, State, Workspace},
+        workload::{Kind, Phase, Spec, State},
     },
-    store::{Tx, events, idempotency, jobs, projects, secrets, uploads, workloads},
+    store::{Tx, events, idempotency, jobs, projects, workloads},
 };
 
 /// Where sealed passwords of jobs belong; the same for all, so that a clone can keep them.
-const PASSWORD_PLACE: &[u8] = b"workload password";
+pub(super) const PASSWORD_PLACE: &[u8] = b"workload password";
 
 /// A job with what only the loops know of it.
 #[derive(Debug, Clone)]
@@ -98,52 +98,7 @@ impl Services {
             return Err(ServiceError::TooMany { code: "too_many_waiting", message });
         }
         let project = self.project_for(tx, caller, &checked.project)?;
-        for (field, name) in &checked.secrets {
-            if secrets::sealed(tx, &caller.team, &project, name)?.is_none() {
-                let shown: String = name.chars().filter(|c| !c.is_control()).take(128).collect();
-                let message = format!(
-                    "there is no secret “{shown}” for this project or its team: set it first, or correct the name"
-                );
-                return Err(Invalid::new(field, "unknown_secret", message).into());
-            }
-        }
-        let upload = match &checked.spec.workspace {
-            Workspace::Upload(upload) => Some(upload.clone()),
-            _ => None,
-        };
-        if let Some(upload) = &upload
-            && !uploads::exists(tx, &caller.team, upload)?
-        {
-            let message = format!("there is no upload {upload}, or it has expired: upload the archive again");
-            return Err(Invalid::new("workspace.upload", "unknown_upload", message).into());
-        }
-        let mounts = job_mounts::find(tx, caller, &checked.datasets, &checked.outputs)?;
-        let spec = Spec {
-            inputs: mounts.inputs.iter().map(|(_, input)| input.clone()).collect(),
-            outputs: mounts.outputs.iter().map(|(_, output)| output.clone()).collect(),
-            ..checked.spec
-        };
-        let kind = &checked.machine_type;
-        let new = workloads::NewWorkload {
-            id: id.clone(),
-            team: caller.team.clone(),
-            user: caller.user.clone(),
-            project,
-            name: checked.name,
-            needs: Needs {
-                cpu_millis: u32::try_from(kind.cpu_millis).unwrap_or(u32::MAX),
-                memory_bytes: kind.memory_bytes,
-                gpus: kind.gpus,
-                gpu_share: kind.share,
-                gpu_model: kind.gpu_model.clone(),
-                mig_profile: kind.mig_profile.clone(),
-            },
-            spec,
-            priority: checked.priority,
-            time_limit: checked.time_limit,
-            retries: checked.retries,
-            upload,
-        };
+        let (new, mounts) = accepting::workload(tx, caller, (id.clone(), Kind::Job), project, &checked)?;
         let seq = jobs::insert(tx, &new, clone_of.as_ref(), &checked.tags, now)?;
         job_mounts::insert(tx, (seq, &id, &new.name), &caller.team, &mounts, now)?;
         if let Some(key) = &idempotency {
@@ -152,8 +107,8 @@ impl Services {
         find(tx, caller, &id).map(|(job, _)| job)
     }
 
-    /// Finds the project that a job names, by id or by name, or makes it.
-    fn project_for(&self, tx: &Tx<'_>, caller: &Caller, named: &str) -> Result<ProjectId, ServiceError> {
+    /// Finds the project that somebody names, by id or by name, or makes it.
+    pub(super) fn project_for(&self, tx: &Tx<'_>, caller: &Caller, named: &str) -> Result<ProjectId, ServiceError> {
         if let Ok(id) = named.parse::<ProjectId>()
             && projects::exists(tx, &caller.team, &id)?
         {

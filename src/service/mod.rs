@@ -20,6 +20,7 @@ use crate::{
     store::Store,
 };
 
+mod accepting;
 pub mod artifacts;
 pub mod box_now;
 mod bucket_sweep;
@@ -45,6 +46,8 @@ pub mod keys;
 pub mod lineage;
 pub mod logs;
 mod mending;
+pub mod notebook_draft;
+pub mod notebooks;
 pub mod numbers;
 pub mod projects;
 pub mod queue;
@@ -126,6 +129,7 @@ pub struct Settings {
     /// Whether a GPU that a process of somebody else uses is left alone.
     pub avoid_busy_gpus: bool,
     pub storage: StorageSettings,
+    pub notebooks: notebook_draft::NotebookRules,
 }
 
 /// The limits of datasets.

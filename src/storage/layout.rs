@@ -17,9 +17,14 @@
 //!     making.json           where a version on S3 lies that is still being made
 //!     bucket.json           where a version on S3 lies
 //!     sending/N             an upload in parts that is under way to a bucket
+//!   teams/TEAM/notebooks/NOTEBOOK/   0700
+//!     home/                 0777: /notebooks in its sessions
+//!     packages/             0777: what pip installs, where it is kept
 //!   runs/JOB/workspace/     0777: the working directory
 //!   runs/JOB/artifacts/     0777: /artifacts
 //!   runs/JOB/outputs/NAME/  0777: /outputs/NAME; 0700 above
+//!   runs/JOB/datasets/      0755: links to datasets, of a notebook's session
+//!   runs/JOB/jupyter/       0755: the configuration of its server
 //!   runs/JOB/attempts/N/log/   0700: the log's segments
 //!   uploads/ID/             0700: an archive and what is known of it
 //!   backups/                0700
@@ -35,7 +40,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::domain::id::{DatasetId, JobId, TeamId, VersionId};
+use crate::domain::id::{DatasetId, JobId, NotebookId, TeamId, VersionId};
 
 /// The data directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +123,7 @@ impl DataDir {
         private_dir(&blobs)?;
         private_dir(&blobs.join(INCOMING))?;
         private_dir(&blobs.join(INCOMING).join(MULTIPART))?;
-        private_dir(&self.team_datasets(team))
+        passage_dir(&self.team_datasets(team))
     }
 
     /// Returns everything that belongs to one version of a dataset.
@@ -141,6 +146,29 @@ impl DataDir {
             ids.extend(versions.into_iter().map(|version| (dataset.clone(), version)));
         }
         Ok(ids)
+    }
+
+    fn team_notebooks(&self, team: &TeamId) -> PathBuf {
+        self.teams().join(team.as_str()).join("notebooks")
+    }
+
+    /// Returns everything that belongs to one notebook.
+    pub fn notebook(&self, team: &TeamId, notebook: &NotebookId) -> NotebookDir {
+        NotebookDir(self.team_notebooks(team).join(notebook.as_str()))
+    }
+
+    /// Lists the notebooks that a team has directories of, for finding those that nobody knows any more.
+    pub fn notebook_ids(&self, team: &TeamId) -> io::Result<Vec<NotebookId>> {
+        ids_in(&self.team_notebooks(team))
+    }
+
+    /// Removes everything that belongs to one notebook. Blocks for as long as its files take.
+    pub fn remove_notebook(&self, team: &TeamId, notebook: &NotebookId) -> io::Result<()> {
+        match super::beneath::Beneath::open(&self.team_notebooks(team)) {
+            Ok(notebooks) => notebooks.remove_tree(notebook.as_str().as_bytes()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns everything that belongs to one job.
@@ -210,6 +238,16 @@ impl RunDir {
         }
     }
 
+    /// Returns the directory of links to datasets, `/datasets` in a notebook's session.
+    pub fn datasets(&self) -> PathBuf {
+        self.0.join("datasets")
+    }
+
+    /// Returns the configuration of a session's Jupyter server.
+    pub fn jupyter(&self) -> PathBuf {
+        self.0.join("jupyter")
+    }
+
     /// Returns what holds all outputs.
     pub fn outputs(&self) -> PathBuf {
         self.0.join("outputs")
@@ -225,6 +263,38 @@ impl RunDir {
         let log = self.log(number);
         DirBuilder::new().recursive(true).mode(0o700).create(&log)?;
         Ok(log)
+    }
+}
+
+/// What belongs to one notebook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotebookDir(PathBuf);
+
+impl NotebookDir {
+    /// Makes the notebook's directory, or finds it. The home is not made here: that it exists means that
+    /// it is complete.
+    pub fn create(&self) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.0)
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
+
+    /// Returns its files, `/notebooks` in its sessions; see `workspace::prepare`.
+    pub fn home(&self) -> PathBuf {
+        self.0.join("home")
+    }
+
+    /// Returns where its packages are kept.
+    pub fn packages(&self) -> PathBuf {
+        self.0.join("packages")
+    }
+
+    /// Makes the directory of its packages, or finds it.
+    pub fn create_packages(&self) -> io::Result<PathBuf> {
+        shared_dir(&self.packages())?;
+        Ok(self.packages())
     }
 }
 
@@ -302,6 +372,12 @@ fn ids_in<Id: std::str::FromStr>(path: &Path) -> io::Result<Vec<Id>> {
 fn private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     fs::set_permissions(path, Permissions::from_mode(0o700))
+}
+
+/// Makes a directory in which others find only what they know the name of.
+fn passage_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o711))
 }
 
 /// Makes a directory that a container's user, whoever that is, can write to.

@@ -26,6 +26,7 @@ pub mod job_outputs;
 pub mod jobs;
 pub mod keys;
 mod migrate;
+pub mod notebooks;
 pub mod points;
 pub mod projects;
 mod readers;

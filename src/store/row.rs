@@ -7,7 +7,7 @@ use rusqlite::{
     types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef},
 };
 
-use crate::domain::{dataset, id, storage_provider, time::Timestamp, workload};
+use crate::domain::{dataset, id, notebook, storage_provider, time::Timestamp, workload};
 
 impl ToSql for Timestamp {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -43,6 +43,8 @@ text_columns!(
     id::KeyId,
     id::ProjectId,
     id::JobId,
+    id::NotebookId,
+    id::TensorBoardId,
     id::SecretId,
     id::UploadId,
     id::DatasetId,
@@ -76,6 +78,7 @@ word_columns!(
     dataset::OutputState,
     dataset::ImportState,
     storage_provider::ProviderKind,
+    notebook::EndedFor,
 );
 text_columns!(crate::domain::caller::Scope);
 

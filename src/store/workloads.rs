@@ -9,7 +9,7 @@ use crate::domain::{
     gpu::GpuUuid,
     id::{JobId, ProjectId, TeamId, UploadId, UserId},
     time::Timestamp,
-    workload::{Ending, Event, Needs, Retries, Spec, State, Wanted, Workload},
+    workload::{Ending, Event, Kind, Needs, Retries, Spec, State, Wanted, Workload},
 };
 
 /// The columns that [`read`] reads, from `workloads w` and the row of its latest attempt.
@@ -18,16 +18,17 @@ pub(super) const COLUMNS: &str = "w.seq, w.id, w.team_id, w.user_id, w.project_i
     w.time_limit_seconds, w.retry_limit, w.retry_backoff_seconds, w.created_at, w.wanted, w.stop_asked_at,
     w.state, w.attempt, w.not_before, w.image_id, w.reason, w.message, w.exit_code, w.ports,
     w.setup_started_at, w.setup_finished_at, w.started_at, w.finished_at, w.teardown_started_at,
-    w.teardown_finished_at,
+    w.teardown_finished_at, w.kind, w.parent_id,
     (SELECT a.gpus FROM attempts a WHERE a.seq = w.seq AND a.attempt = w.attempt)";
 
 /// How many columns [`read`] takes.
-pub(super) const WIDTH: usize = 34;
+pub(super) const WIDTH: usize = 36;
 
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Workload> {
     Ok(Workload {
         seq: row.get(0)?,
         id: row.get(1)?,
+        kind: kind(row)?,
         team: row.get(2)?,
         user: row.get(3)?,
         project: row.get(4)?,
@@ -60,14 +61,20 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Workload> {
         finished_at: row.get(30)?,
         teardown_started_at: row.get(31)?,
         teardown_finished_at: row.get(32)?,
-        gpus: row.get::<_, Option<Json<Vec<GpuUuid>>>>(33)?.map(|json| json.0).unwrap_or_default(),
+        gpus: row.get::<_, Option<Json<Vec<GpuUuid>>>>(35)?.map(|json| json.0).unwrap_or_default(),
     })
+}
+
+fn kind(row: &Row<'_>) -> rusqlite::Result<Kind> {
+    let parent = row.get_ref(34)?.as_str_or_null()?;
+    Kind::from_parts(row.get_ref(33)?.as_str()?, parent).ok_or_else(|| rusqlite::types::FromSqlError::InvalidType.into())
 }
 
 /// What a service writes to have something run.
 #[derive(Debug, Clone)]
 pub struct NewWorkload {
     pub id: JobId,
+    pub kind: Kind,
     pub team: TeamId,
     pub user: UserId,
     pub project: ProjectId,
@@ -83,14 +90,16 @@ pub struct NewWorkload {
 /// Adds a workload that is to run and returns its place in the order of acceptance.
 pub fn insert(tx: &Tx<'_>, new: &NewWorkload, now: Timestamp) -> Result<i64, StoreError> {
     tx.prepare_cached(
-        "INSERT INTO workloads (id, kind, team_id, user_id, project_id, name, spec, cpu_millis, memory_bytes, gpus,
+        "INSERT INTO workloads (id, kind, parent_id, team_id, user_id, project_id, name, spec, cpu_millis, memory_bytes, gpus,
              gpu_share, gpu_model, mig_profile, priority, time_limit_seconds, retry_limit, retry_backoff_seconds,
              upload_id, created_at, wanted, state)
-         VALUES (?1, 'job', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, 'run',
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, 'run',
              'pending')",
     )?
     .execute(params![
         new.id,
+        new.kind.as_str(),
+        new.kind.parent(),
         new.team,
         new.user,
         new.project,
@@ -181,6 +190,14 @@ pub fn ask_to_stop(tx: &Tx<'_>, seq: i64, now: Timestamp) -> Result<(), StoreErr
         "UPDATE workloads SET wanted = 'stop', stop_asked_at = coalesce(stop_asked_at, ?2) WHERE seq = ?1",
     )?
     .execute(params![seq, now])?;
+    tx.touch_workloads();
+    Ok(())
+}
+
+/// Gives a workload another time limit; where it runs, the loop holds it to the new one.
+pub fn set_time_limit(tx: &Tx<'_>, seq: i64, limit: Option<Duration>) -> Result<(), StoreError> {
+    tx.prepare_cached("UPDATE workloads SET time_limit_seconds = ?2 WHERE seq = ?1")?
+        .execute(params![seq, limit.map(|limit| limit.as_secs())])?;
     tx.touch_workloads();
     Ok(())
 }
@@ -318,7 +335,9 @@ pub fn torn_down(tx: &Tx<'_>, workload: &Workload, now: Timestamp) -> Result<(),
 /// Removes a workload with everything that belongs to it. Its container must be gone.
 pub fn delete(tx: &Tx<'_>, workload: &Workload, now: Timestamp) -> Result<(), StoreError> {
     tx.execute("DELETE FROM workloads WHERE seq = ?1", [workload.seq])?;
-    events::append(tx, &workload.team, "job", workload.id.as_str(), "deleted", serde_json::json!({}), now)
+    // By its own id, also where people know it by another: the collector asks for it.
+    let kind = workload.kind.as_str();
+    events::append(tx, &workload.team, kind, workload.id.as_str(), "deleted", serde_json::json!({}), now)
 }
 
 /// Moves a workload along its one state machine.
@@ -339,7 +358,8 @@ fn step(tx: &Tx<'_>, workload: &Workload, event: Event, now: Timestamp) -> Resul
 
 fn tell(tx: &Tx<'_>, workload: &Workload, state: State, now: Timestamp) -> Result<(), StoreError> {
     let data = serde_json::json!({ "state": state });
-    events::append(tx, &workload.team, "job", workload.id.as_str(), "state", data, now)
+    let (kind, id) = workload.subject();
+    events::append(tx, &workload.team, kind, id, "state", data, now)
 }
 
 /// Counts what is pending, what holds resources and what is over, for one team.

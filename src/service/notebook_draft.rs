@@ -1,0 +1,145 @@
+//! A notebook as somebody asked for it: what a draft of a job says, as far as a notebook has it, and when
+//! its sessions end by themselves.
+
+use std::time::Duration;
+
+use super::{Invalid, job_draft::JobDraft};
+use crate::domain::{
+    notebook::{Limits, Notebook},
+    workload::Command,
+};
+
+/// The shortest time after which a session ends by itself: shorter is a mistake in the unit.
+const SHORTEST: Duration = Duration::from_secs(60);
+
+/// What a user may say of a notebook. Everything is optional, so that a fork or a start can say only what
+/// differs.
+#[derive(Debug, Clone, Default)]
+pub struct NotebookDraft {
+    /// Name, project, image, command, machine type, environment, workspace, datasets, tags and the like.
+    pub run: JobDraft,
+    pub is_public: Option<bool>,
+    pub keep_packages: Option<bool>,
+    pub shutdown: Option<Limit>,
+    pub idle: Option<Limit>,
+}
+
+/// When something happens by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    Never,
+    After(Duration),
+}
+
+/// What the box allows and takes where nothing is said.
+#[derive(Debug, Clone, Copy)]
+pub struct NotebookRules {
+    pub limits: Limits,
+    pub longest_shutdown: Duration,
+}
+
+impl NotebookDraft {
+    /// Makes a draft of a notebook as it stands.
+    pub fn of(notebook: &Notebook) -> Self {
+        let said = |limit: Option<Duration>| Some(limit.map_or(Limit::Never, Limit::After));
+        Self {
+            run: JobDraft {
+                name: Some(notebook.name.clone()),
+                project: Some(notebook.project.to_string()),
+                tags: Some(notebook.tags.clone()),
+                ..JobDraft::of_spec(&notebook.spec)
+            },
+            is_public: Some(notebook.is_public),
+            keep_packages: Some(notebook.spec.keep_packages),
+            shutdown: said(notebook.limits.shutdown),
+            idle: said(notebook.limits.idle),
+        }
+    }
+
+    /// Lays `over` on top of this draft: what it says counts, the rest stays.
+    #[must_use]
+    pub fn with(self, over: Self) -> Self {
+        Self {
+            run: self.run.with(over.run),
+            is_public: over.is_public.or(self.is_public),
+            keep_packages: over.keep_packages.or(self.keep_packages),
+            shutdown: over.shutdown.or(self.shutdown),
+            idle: over.idle.or(self.idle),
+        }
+    }
+
+    /// Returns when sessions end by themselves.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a time that is too short or too long.
+    pub fn limits(&self, rules: &NotebookRules) -> Result<Limits, Invalid> {
+        let shutdown = chosen(self.shutdown, rules.limits.shutdown);
+        let idle = chosen(self.idle, rules.limits.idle);
+        for (field, limit) in [("shutdownSeconds", shutdown), ("idleSeconds", idle)] {
+            if limit.is_some_and(|limit| limit < SHORTEST) {
+                let message = format!("{field} is at least {} seconds, or null for never", SHORTEST.as_secs());
+                return Err(Invalid::new(field, "too_short", message));
+            }
+        }
+        if shutdown.is_none_or(|limit| limit > rules.longest_shutdown) && rules.longest_shutdown < Duration::MAX {
+            let message = format!(
+                "a session ends after {} seconds at most on this box: choose shutdownSeconds up to that; it can be extended while it runs",
+                rules.longest_shutdown.as_secs()
+            );
+            return Err(Invalid::new("shutdownSeconds", "too_long", message));
+        }
+        Ok(Limits { shutdown, idle })
+    }
+
+    /// Refuses what a job has and a notebook has not.
+    ///
+    /// # Errors
+    /// [`Invalid`] for the first such field.
+    pub fn check_fields(&self) -> Result<(), Invalid> {
+        let refused = |field: &str, message: &str| Err(Invalid::new(field, "not_of_notebooks", message));
+        if self.run.build.is_some() {
+            return refused("build", "a notebook starts from an image: build it with a job first");
+        }
+        if self.run.outputs.as_ref().is_some_and(|outputs| !outputs.is_empty()) {
+            return refused("outputs", "a notebook has no outputs: make a dataset version from its files instead");
+        }
+        if matches!(&self.run.command, Some(Command::Exec(words)) if words.is_empty()) {
+            return refused("command", "command is empty: leave it out to start JupyterLab");
+        }
+        Ok(())
+    }
+}
+
+fn chosen(said: Option<Limit>, usual: Option<Duration>) -> Option<Duration> {
+    match said {
+        None => usual,
+        Some(Limit::Never) => None,
+        Some(Limit::After(span)) => Some(span),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: NotebookRules = NotebookRules {
+        limits: Limits { shutdown: Some(Duration::from_secs(43_200)), idle: None },
+        longest_shutdown: Duration::from_secs(604_800),
+    };
+
+    #[test]
+    fn what_is_not_said_is_the_box_s_choice() {
+        assert_eq!(NotebookDraft::default().limits(&RULES).unwrap(), RULES.limits);
+        let said = NotebookDraft { idle: Some(Limit::After(Duration::from_secs(600))), ..NotebookDraft::default() };
+        assert_eq!(said.limits(&RULES).unwrap().idle, Some(Duration::from_secs(600)));
+    }
+
+    #[test]
+    fn a_session_cannot_outlast_what_the_box_allows() {
+        let asks = |shutdown| NotebookDraft { shutdown: Some(shutdown), ..NotebookDraft::default() }.limits(&RULES);
+        assert!(asks(Limit::After(RULES.longest_shutdown)).is_ok());
+        assert_eq!(asks(Limit::After(RULES.longest_shutdown + SHORTEST)).unwrap_err().code, "too_long");
+        assert_eq!(asks(Limit::Never).unwrap_err().code, "too_long");
+        assert_eq!(asks(Limit::After(Duration::from_secs(12))).unwrap_err().code, "too_short");
+    }
+}

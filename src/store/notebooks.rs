@@ -1,0 +1,275 @@
+//! Notebooks, and what their sessions are beside what they run.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+
+use super::{StoreError, Tx, events, row::Json, workloads};
+use crate::domain::{
+    id::{NotebookId, ProjectId, TeamId, UserId},
+    notebook::{Activity, EndedFor, Limits, Notebook, NotebookFilter, Session},
+    time::Timestamp,
+    workload::{Spec, Workload},
+};
+
+/// A notebook to be written down.
+#[derive(Debug, Clone)]
+pub struct NewNotebook {
+    pub id: NotebookId,
+    pub team: TeamId,
+    pub user: UserId,
+    pub project: ProjectId,
+    pub name: String,
+    pub tags: Vec<String>,
+    pub is_public: bool,
+    /// Of another one, of that team, whose files it begins with.
+    pub fork_of: Option<(NotebookId, TeamId)>,
+    pub spec: Spec,
+    pub limits: Limits,
+}
+
+/// Adds a notebook that has no session yet.
+pub fn insert(tx: &Tx<'_>, new: &NewNotebook, now: Timestamp) -> Result<(), StoreError> {
+    let (from, from_team) = new.fork_of.clone().unzip();
+    tx.prepare_cached(
+        "INSERT INTO notebooks (id, team_id, user_id, project_id, name, tags, public, forked_from, copying_from,
+             copying_team, spec, shutdown_seconds, idle_seconds, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )?
+    .execute(params![
+        new.id,
+        new.team,
+        new.user,
+        new.project,
+        new.name,
+        Json(&new.tags),
+        new.is_public,
+        from,
+        from_team,
+        Json(&new.spec),
+        new.limits.shutdown.map(|span| span.as_secs()),
+        new.limits.idle.map(|span| span.as_secs()),
+        now,
+    ])?;
+    tell(tx, &new.team, &new.id, "created", now)
+}
+
+fn tell(tx: &Tx<'_>, team: &TeamId, id: &NotebookId, change: &'static str, now: Timestamp) -> Result<(), StoreError> {
+    events::append(tx, team, "notebook", id.as_str(), change, serde_json::json!({}), now)
+}
+
+fn select(rest: &str) -> String {
+    format!(
+        "SELECT {}, n.seq, n.id, n.team_id, n.user_id, n.project_id, n.name, n.tags, n.public, n.forked_from,
+             n.copying_from, n.spec, n.shutdown_seconds, n.idle_seconds, n.created_at, p.name, u.name,
+             s.ready_at, s.idle_seconds, s.activity_at, s.activity, s.ended_for
+         FROM notebooks n CROSS JOIN projects p ON p.id = n.project_id CROSS JOIN users u ON u.id = n.user_id
+         LEFT JOIN workloads w ON w.seq = (SELECT max(x.seq) FROM workloads x WHERE x.parent_id = n.id)
+         LEFT JOIN notebook_sessions s ON s.seq = w.seq {rest}",
+        workloads::COLUMNS
+    )
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Notebook> {
+    const W: usize = workloads::WIDTH;
+    let has_session = row.get::<_, Option<i64>>(0)?.is_some();
+    Ok(Notebook {
+        seq: row.get(W)?,
+        id: row.get(W + 1)?,
+        team: row.get(W + 2)?,
+        user: row.get(W + 3)?,
+        project: row.get(W + 4)?,
+        name: row.get(W + 5)?,
+        tags: row.get::<_, Json<Vec<String>>>(W + 6)?.0,
+        is_public: row.get(W + 7)?,
+        forked_from: row.get(W + 8)?,
+        copying_from: row.get(W + 9)?,
+        spec: row.get::<_, Json<Spec>>(W + 10)?.0,
+        limits: Limits { shutdown: span(row, W + 11)?, idle: span(row, W + 12)? },
+        created_at: row.get(W + 13)?,
+        project_name: row.get(W + 14)?,
+        user_name: row.get(W + 15)?,
+        session: has_session.then(|| session(row, W + 16)).transpose()?,
+    })
+}
+
+fn session(row: &Row<'_>, at: usize) -> rusqlite::Result<Session> {
+    let activity = row.get::<_, Option<Timestamp>>(at + 2)?.zip(row.get::<_, Option<String>>(at + 3)?);
+    Ok(Session {
+        workload: workloads::read(row)?,
+        ready_at: row.get(at)?,
+        idle: span(row, at + 1)?,
+        activity: activity.map(|(at, what)| Activity { at, what }),
+        ended_for: row.get(at + 4)?,
+    })
+}
+
+fn span(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Duration>> {
+    Ok(row.get::<_, Option<u64>>(at)?.map(Duration::from_secs))
+}
+
+/// Finds a notebook, whosever it is.
+pub fn get(connection: &Connection, id: &NotebookId) -> Result<Option<Notebook>, StoreError> {
+    let mut query = connection.prepare_cached(&select("WHERE n.id = ?1"))?;
+    Ok(query.query_row([id], read).optional()?)
+}
+
+/// Lists notebooks, newest first, from before number `before`.
+pub fn list(
+    connection: &Connection,
+    team: &TeamId,
+    filter: &NotebookFilter,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<Notebook>, StoreError> {
+    let before = before.unwrap_or(i64::MAX);
+    let mut clauses = String::from("WHERE n.seq < :before");
+    let mut values: Vec<(&str, &dyn ToSql)> = vec![(":before", &before), (":limit", &limit)];
+    if filter.public {
+        clauses.push_str(" AND n.public = 1");
+    } else {
+        clauses.push_str(" AND n.team_id = :team");
+        values.push((":team", team));
+    }
+    if let Some(project) = &filter.project {
+        clauses.push_str(" AND n.project_id = :project");
+        values.push((":project", project));
+    }
+    if let Some(tag) = &filter.tag {
+        clauses.push_str(" AND EXISTS (SELECT 1 FROM json_each(n.tags) t WHERE t.value = :tag)");
+        values.push((":tag", tag));
+    }
+    if let Some(text) = &filter.text {
+        clauses.push_str(" AND (instr(lower(n.name), lower(:text)) OR instr(n.id, lower(:text)))");
+        values.push((":text", text));
+    }
+    if filter.live {
+        clauses.push_str(" AND w.state IN ('pending', 'provisioned', 'running')");
+    }
+    clauses.push_str(" ORDER BY n.seq DESC LIMIT :limit");
+    let mut query = connection.prepare_cached(&select(&clauses))?;
+    let rows = query.query_map(values.as_slice(), read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Counts a team's notebooks, as far as [`list`] would go.
+pub fn count(connection: &Connection, team: &TeamId) -> Result<u64, StoreError> {
+    let mut query = connection.prepare_cached("SELECT count(*) FROM notebooks WHERE team_id = ?1")?;
+    Ok(query.query_row([team], |row| row.get(0))?)
+}
+
+/// Returns the notebooks of which a session runs.
+pub fn running(connection: &Connection) -> Result<Vec<Notebook>, StoreError> {
+    let mut query = connection.prepare_cached(&select(
+        "WHERE n.id IN (SELECT r.parent_id FROM workloads r INDEXED BY workloads_alive
+             WHERE r.teardown_finished_at IS NULL AND r.kind = 'notebook' AND r.state = 'running')
+         AND w.state = 'running'",
+    ))?;
+    let rows = query.query_map([], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Returns the notebooks whose files are still to be copied, each with the team of the one that they
+/// come from.
+pub fn copying(connection: &Connection) -> Result<Vec<(Notebook, TeamId)>, StoreError> {
+    let mut query = connection.prepare_cached(&select("WHERE n.copying_from IS NOT NULL"))?;
+    let mut team = connection.prepare_cached("SELECT copying_team FROM notebooks WHERE seq = ?1")?;
+    let rows = query.query_map([], read)?.collect::<Result<Vec<_>, _>>()?;
+    rows.into_iter().map(|notebook| Ok((notebook.clone(), team.query_row([notebook.seq], |row| row.get(0))?))).collect()
+}
+
+/// Notes that a fork's files are there.
+pub fn copied(tx: &Tx<'_>, notebook: &Notebook, now: Timestamp) -> Result<(), StoreError> {
+    tx.execute("UPDATE notebooks SET copying_from = NULL, copying_team = NULL WHERE seq = ?1", [notebook.seq])?;
+    tell(tx, &notebook.team, &notebook.id, "changed", now)
+}
+
+/// Writes what people say of a notebook: name, project, tags, whether it is public, and what its next
+/// session runs.
+pub fn update(tx: &Tx<'_>, notebook: &Notebook, now: Timestamp) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "UPDATE notebooks SET name = ?2, project_id = ?3, tags = ?4, public = ?5, spec = ?6, shutdown_seconds = ?7,
+             idle_seconds = ?8 WHERE seq = ?1",
+    )?
+    .execute(params![
+        notebook.seq,
+        notebook.name,
+        notebook.project,
+        Json(&notebook.tags),
+        notebook.is_public,
+        Json(&notebook.spec),
+        notebook.limits.shutdown.map(|span| span.as_secs()),
+        notebook.limits.idle.map(|span| span.as_secs()),
+    ])?;
+    tell(tx, &notebook.team, &notebook.id, "changed", now)
+}
+
+/// Notes that workload `seq` is a session with an idle limit.
+pub fn insert_session(tx: &Tx<'_>, seq: i64, idle: Option<Duration>) -> Result<(), StoreError> {
+    tx.prepare_cached("INSERT INTO notebook_sessions (seq, idle_seconds) VALUES (?1, ?2)")?
+        .execute(params![seq, idle.map(|span| span.as_secs())])?;
+    Ok(())
+}
+
+/// Gives a session that runs other limits.
+pub fn set_session_limits(
+    tx: &Tx<'_>,
+    notebook: &Notebook,
+    session: &Workload,
+    limits: Limits,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE notebook_sessions SET idle_seconds = ?2 WHERE seq = ?1",
+        params![session.seq, limits.idle.map(|span| span.as_secs())],
+    )?;
+    workloads::set_time_limit(tx, session.seq, limits.shutdown)?;
+    tell(tx, &notebook.team, &notebook.id, "changed", now)
+}
+
+/// Notes that a session's server answers.
+pub fn ready(tx: &Tx<'_>, notebook: &Notebook, session: i64, now: Timestamp) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE notebook_sessions SET ready_at = coalesce(ready_at, ?2) WHERE seq = ?1",
+        params![session, now],
+    )?;
+    tell(tx, &notebook.team, &notebook.id, "ready", now)
+}
+
+/// Notes the last sign of somebody at work in a session.
+pub fn active(tx: &Tx<'_>, session: i64, activity: &Activity) -> Result<(), StoreError> {
+    tx.prepare_cached("UPDATE notebook_sessions SET activity_at = ?2, activity = ?3 WHERE seq = ?1")?.execute(
+        params![session, activity.at, activity.what],
+    )?;
+    Ok(())
+}
+
+/// Asks for the end of a session, and notes why.
+pub fn end_session(tx: &Tx<'_>, session: i64, why: EndedFor, now: Timestamp) -> Result<(), StoreError> {
+    tx.execute("UPDATE notebook_sessions SET ended_for = ?2 WHERE seq = ?1", params![session, why])?;
+    workloads::ask_to_stop(tx, session, now)
+}
+
+/// Removes a notebook with its sessions, all of which must be over.
+pub fn delete(tx: &Tx<'_>, notebook: &Notebook, sessions: &[Workload], now: Timestamp) -> Result<(), StoreError> {
+    for session in sessions {
+        workloads::delete(tx, session, now)?;
+    }
+    tx.execute("DELETE FROM notebooks WHERE seq = ?1", [notebook.seq])?;
+    tell(tx, &notebook.team, &notebook.id, "deleted", now)
+}
+
+/// Returns the sessions of a notebook, newest first.
+pub fn sessions(
+    connection: &Connection,
+    id: &NotebookId,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<Workload>, StoreError> {
+    let mut query = connection.prepare_cached(&format!(
+        "SELECT {} FROM workloads w WHERE w.parent_id = ?1 AND w.seq < ?2 ORDER BY w.seq DESC LIMIT ?3",
+        workloads::COLUMNS
+    ))?;
+    let rows = query.query_map(params![id, before.unwrap_or(i64::MAX), limit], workloads::read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
