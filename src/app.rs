@@ -204,6 +204,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
     reconcile::workloads::start(&works);
     reconcile::samples::start(&works);
     reconcile::collect::start(&works);
+    reconcile::notebooks::start(&works);
     reconcile::imports::start(&works);
     reconcile::usage::start(&works);
     reconcile::gc::start(&works);

@@ -10,6 +10,7 @@ pub mod store;
 pub mod executor;
 pub mod gpu;
 pub mod host;
+pub mod jupyter;
 pub mod storage;
 pub mod auth;
 pub mod service;

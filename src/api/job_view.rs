@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::job_wire::{CommandText, CreateJob};
 use crate::{
     domain::{
+        board::{Progress, Waiting},
         dataset::{JobOutput, OutputState},
         gpu::{GpuUuid, Inventory},
         id::{DatasetId, JobId, ProjectId, UserId, VersionId},
@@ -129,17 +130,17 @@ struct OutputView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct ProjectName {
+pub(super) struct ProjectName {
     #[schema(value_type = String)]
-    id: ProjectId,
-    name: String,
+    pub(super) id: ProjectId,
+    pub(super) name: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct UserName {
+pub(super) struct UserName {
     #[schema(value_type = String)]
-    id: UserId,
-    name: String,
+    pub(super) id: UserId,
+    pub(super) name: String,
 }
 
 /// What a job takes from the box while it is placed.
@@ -164,7 +165,7 @@ struct GpuName {
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct ProgressView {
+pub(super) struct ProgressView {
     /// In words: `pulling image`.
     what: String,
     done_bytes: Option<u64>,
@@ -173,7 +174,7 @@ struct ProgressView {
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct QueuePlace {
+pub(super) struct QueuePlace {
     /// 1 is next.
     position: u32,
     reason: String,
@@ -186,6 +187,18 @@ struct PublishedPort {
     container: u16,
     host: u16,
     url: String,
+}
+
+impl From<Progress> for ProgressView {
+    fn from(progress: Progress) -> Self {
+        Self { what: progress.what, done_bytes: progress.done_bytes, total_bytes: progress.total_bytes }
+    }
+}
+
+impl From<Waiting> for QueuePlace {
+    fn from(waiting: Waiting) -> Self {
+        Self { position: waiting.position, reason: waiting.reason, expected_start: waiting.expected_start }
+    }
 }
 
 impl JobView {
@@ -212,16 +225,8 @@ impl JobView {
             gpus: workload.gpus.into_iter().map(|uuid| GpuName::of(uuid, inventory)).collect(),
             attempt: workload.attempt,
             attempts: workload.retries.limit.saturating_add(1),
-            progress: now.progress.map(|progress| ProgressView {
-                what: progress.what,
-                done_bytes: progress.done_bytes,
-                total_bytes: progress.total_bytes,
-            }),
-            queue: now.waiting.map(|waiting| QueuePlace {
-                position: waiting.position,
-                reason: waiting.reason,
-                expected_start: waiting.expected_start,
-            }),
+            progress: now.progress.map(ProgressView::from),
+            queue: now.waiting.map(QueuePlace::from),
             priority: workload.priority,
             tags,
             time_limit_seconds: workload.time_limit.map(|limit| limit.as_secs()),

@@ -82,7 +82,7 @@ pub struct CreateJob {
 }
 
 /// Tells `null` apart from a field that is left out.
-fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(super) fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
@@ -139,8 +139,14 @@ impl Serialize for PasswordText {
     }
 }
 
+impl From<PasswordText> for DraftPassword {
+    fn from(password: PasswordText) -> Self {
+        Self::Given(password.0)
+    }
+}
+
 impl PasswordText {
-    fn of(password: &Password) -> Option<Self> {
+    pub(super) fn of(password: &Password) -> Option<Self> {
         match password {
             Password::Secret(name) => Some(Self(format!("secret:{name}"))),
             Password::Sealed(_) => None,
@@ -183,7 +189,7 @@ pub struct MountText {
 }
 
 impl MountText {
-    fn draft(self) -> DraftMount {
+    pub(super) fn draft(self) -> DraftMount {
         DraftMount { reference: self.r#ref, name: self.name }
     }
 }
@@ -262,16 +268,13 @@ impl TryFrom<CreateJob> for JobDraft {
             name: job.name,
             project: job.project,
             image: job.image,
-            command: job.command.map(|command| match command {
-                CommandText::Shell(text) => Command::Shell(text),
-                CommandText::Exec(words) => Command::Exec(words),
-            }),
+            command: job.command.map(Command::from),
             machine_type: job.machine_type,
             env: job.env,
             working_directory: job.working_directory,
             workspace: job.workspace.map(draft_workspace).transpose()?,
             registry_username: job.registry_username,
-            registry_password: job.registry_password.map(|password| DraftPassword::Given(password.0)),
+            registry_password: job.registry_password.map(DraftPassword::from),
             build: job.build.map(|build| build.dockerfile),
             ports: job.ports.map(|ports| ports.into_iter().map(Port::from).collect()),
             shared_memory_bytes: job.shared_memory_bytes,
@@ -288,20 +291,29 @@ impl TryFrom<CreateJob> for JobDraft {
     }
 }
 
-fn draft_workspace(workspace: Option<WorkspaceText>) -> Result<DraftWorkspace, Invalid> {
+pub(super) fn draft_workspace(workspace: Option<WorkspaceText>) -> Result<DraftWorkspace, Invalid> {
     let Some(workspace) = workspace else { return Ok(DraftWorkspace::Empty) };
     match workspace {
         WorkspaceText { upload: Some(id), git: None, r#ref: None, username: None, password: None } => {
             Ok(DraftWorkspace::Upload(id))
         }
         WorkspaceText { upload: None, git: Some(url), r#ref: reference, username, password } => {
-            let password = password.map(|password| DraftPassword::Given(password.0));
+            let password = password.map(DraftPassword::from);
             Ok(DraftWorkspace::Git { url, reference, username, password })
         }
         _ => {
             let message =
                 "a workspace is {\"upload\": id}, or {\"git\": url} perhaps with ref, username and password, or null";
             Err(Invalid::new("workspace", "bad_workspace", message))
+        }
+    }
+}
+
+impl From<CommandText> for Command {
+    fn from(command: CommandText) -> Self {
+        match command {
+            CommandText::Shell(text) => Self::Shell(text),
+            CommandText::Exec(words) => Self::Exec(words),
         }
     }
 }
@@ -380,7 +392,7 @@ impl PortText {
 }
 
 impl WorkspaceText {
-    fn of(workspace: &Workspace) -> Option<Self> {
+    pub(super) fn of(workspace: &Workspace) -> Option<Self> {
         match workspace {
             Workspace::Empty => None,
             Workspace::Upload(id) => Some(Self { upload: Some(id.to_string()), ..Self::default() }),

@@ -53,6 +53,8 @@ pub mod known_files;
 pub mod job_wire;
 pub mod jobs;
 pub mod lineage;
+pub mod notebook_wire;
+pub mod notebooks;
 mod log_follow;
 mod range;
 mod sent_file;

@@ -63,6 +63,7 @@ pub struct ProjectView {
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     jobs: ProjectJobs,
+    notebooks: u64,
 }
 
 /// How many jobs a project has.
@@ -84,6 +85,7 @@ impl From<Project> for ProjectView {
             repository_url: project.repository.url,
             created_at: project.created_at,
             jobs: ProjectJobs { total: project.jobs, active: project.active_jobs },
+            notebooks: project.notebooks,
         }
     }
 }

@@ -14,6 +14,7 @@ pub struct Project {
     pub jobs: u64,
     /// Jobs that are not over.
     pub active_jobs: u64,
+    pub notebooks: u64,
 }
 
 /// Where the code of a project is kept, in whatever words its owner uses.

@@ -179,9 +179,11 @@ async fn plan(
         entrypoint,
         command,
         env,
-        working_dir: Some(spec.working_directory.clone().unwrap_or_else(|| {
-            if is_notebook { notebook::HOME.to_owned() } else { WORKSPACE.to_owned() }
-        })),
+        working_dir: Some(
+            spec.working_directory
+                .clone()
+                .unwrap_or_else(|| if is_notebook { notebook::HOME.to_owned() } else { WORKSPACE.to_owned() }),
+        ),
         user: spec.user.clone(),
         hostname: Some(workload.subject().1.to_owned()),
         mounts,

@@ -44,6 +44,7 @@ pub mod imports;
 mod inputs;
 mod launch;
 mod notebook_launch;
+pub mod notebooks;
 mod outputs;
 pub mod placement;
 mod prepare;

@@ -16,7 +16,7 @@ use crate::{
         id::{JobId, ProjectId},
         idempotency::IdempotencyKey,
         job::{Job, JobFilter},
-        workload::{Kind, Phase, Spec, State},
+        workload::{Kind, Phase, Spec, State, Workload},
     },
     store::{Tx, events, idempotency, jobs, projects, workloads},
 };
@@ -205,6 +205,18 @@ impl Services {
         caller.may(Action::ViewJobs)?;
         let (caller, id) = (caller.clone(), id.clone());
         self.store.read(move |connection| find(connection, &caller, &id)).await
+    }
+
+    /// Finds what runs or ran, whatever it is for: a job, or a session of something else of the team's.
+    pub(crate) async fn find_run(&self, caller: &Caller, id: &JobId) -> Result<Workload, ServiceError> {
+        caller.may(Action::ViewJobs)?;
+        let (team, id) = (caller.team.clone(), id.clone());
+        self.store
+            .read(move |connection| {
+                let found = workloads::get(connection, &id)?.filter(|workload| workload.team == team);
+                found.ok_or_else(|| ServiceError::not_found("job", &id))
+            })
+            .await
     }
 
     /// Opens a password that a job keeps.

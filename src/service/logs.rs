@@ -98,8 +98,7 @@ impl Services {
 
     /// Returns the attempt that is meant: the latest when none is said.
     async fn attempt(&self, caller: &Caller, id: &JobId, said: Option<u32>) -> Result<u32, ServiceError> {
-        let (job, _) = self.find_job(caller, id).await?;
-        let workload = job.workload;
+        let workload = self.find_run(caller, id).await?;
         if let Some(said) = said {
             let most = workload.retries.limit.saturating_add(1);
             // One that is still to come can be waited for; one that never comes cannot.
@@ -116,8 +115,8 @@ impl Services {
 
     async fn log_of(&self, caller: &Caller, id: &JobId, attempt: Option<u32>) -> Result<(PathBuf, bool), ServiceError> {
         let attempt = self.attempt(caller, id, attempt).await?;
-        let (job, _) = self.find_job(caller, id).await?;
-        let over = job.workload.teardown_finished_at.is_some() || attempt < job.workload.attempt;
+        let run = self.find_run(caller, id).await?;
+        let over = run.teardown_finished_at.is_some() || attempt < run.attempt;
         Ok((self.data.run(id).log(attempt), over))
     }
 }

@@ -38,6 +38,13 @@ pub struct NotebookRules {
     pub longest_shutdown: Duration,
 }
 
+/// No limits at all.
+impl Default for NotebookRules {
+    fn default() -> Self {
+        Self { limits: Limits { shutdown: None, idle: None }, longest_shutdown: Duration::MAX }
+    }
+}
+
 impl NotebookDraft {
     /// Makes a draft of a notebook as it stands.
     pub fn of(notebook: &Notebook) -> Self {

@@ -36,6 +36,8 @@ pub struct NotebookNow {
     pub waiting: Option<Waiting>,
     /// `false` while the engine does not answer: a session may have ended since.
     pub contact: bool,
+    /// It belongs to another team, whose settings are not for the caller.
+    pub hides_environment: bool,
 }
 
 impl Services {
@@ -253,7 +255,8 @@ impl Services {
 
     /// Returns one notebook: of the team, or one that is public.
     pub async fn notebook(&self, caller: &Caller, id: &NotebookId) -> Result<NotebookNow, ServiceError> {
-        Ok(self.notebook_now(self.find_notebook(caller, id).await?))
+        let now = self.notebook_now(self.find_notebook(caller, id).await?);
+        Ok(NotebookNow { hides_environment: now.notebook.team != caller.team, ..now })
     }
 
     /// Lists notebooks, newest first, from before number `before`.
@@ -445,6 +448,7 @@ impl Services {
             progress: pending.and_then(|workload| self.board.progress(&workload.id)),
             waiting: pending.and_then(|workload| self.board.waiting(&workload.id)),
             contact: workload.is_none_or(|workload| workload.state.is_terminal()) || self.board.contact().is_good(),
+            hides_environment: false,
             notebook,
         }
     }

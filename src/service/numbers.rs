@@ -75,7 +75,7 @@ impl Services {
     }
 
     async fn run_of(&self, caller: &Caller, id: &JobId) -> Result<(i64, u32), ServiceError> {
-        let (job, _) = self.find_job(caller, id).await?;
-        Ok((job.workload.seq, job.workload.attempt.max(1)))
+        let run = self.find_run(caller, id).await?;
+        Ok((run.seq, run.attempt.max(1)))
     }
 }

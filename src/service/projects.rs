@@ -120,6 +120,13 @@ impl Services {
                 .write(move |tx| {
                     let now = services.clock.now();
                     let project = find(tx, &caller, &id)?;
+                    if project.notebooks > 0 {
+                        let message = format!(
+                            "{} notebooks are in project “{}”: delete them, or move them to another project",
+                            project.notebooks, project.name
+                        );
+                        return Err(ServiceError::Conflict { code: "project_has_notebooks", message });
+                    }
                     if project.active_jobs > 0 {
                         let message = format!(
                             "{} jobs of project “{}” are not over: stop them first, or wait",

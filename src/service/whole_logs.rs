@@ -29,7 +29,7 @@ impl Services {
         start: u64,
         limit: usize,
     ) -> Result<WholeLog, ServiceError> {
-        let attempt = self.find_job(caller, id).await?.0.workload.attempt.max(1);
+        let attempt = self.find_run(caller, id).await?.attempt.max(1);
         // First the subscription, then the look: what is written after it is announced after it.
         let progress = self.log_hub.follow(&RunLog { job: id.clone(), attempt });
         let (job, _) = self.find_job(caller, id).await?;

@@ -185,8 +185,10 @@ pub fn copied(tx: &Tx<'_>, notebook: &Notebook, now: Timestamp) -> Result<(), St
 }
 
 /// Writes what people say of a notebook: name, project, tags, whether it is public, and what its next
-/// session runs.
+/// session runs. Its sessions move to another project with it.
 pub fn update(tx: &Tx<'_>, notebook: &Notebook, now: Timestamp) -> Result<(), StoreError> {
+    tx.prepare_cached("UPDATE workloads SET project_id = ?2 WHERE parent_id = ?1 AND project_id != ?2")?
+        .execute(params![notebook.id, notebook.project])?;
     tx.prepare_cached(
         "UPDATE notebooks SET name = ?2, project_id = ?3, tags = ?4, public = ?5, spec = ?6, shutdown_seconds = ?7,
              idle_seconds = ?8 WHERE seq = ?1",
@@ -229,18 +231,14 @@ pub fn set_session_limits(
 
 /// Notes that a session's server answers.
 pub fn ready(tx: &Tx<'_>, notebook: &Notebook, session: i64, now: Timestamp) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE notebook_sessions SET ready_at = coalesce(ready_at, ?2) WHERE seq = ?1",
-        params![session, now],
-    )?;
+    tx.execute("UPDATE notebook_sessions SET ready_at = coalesce(ready_at, ?2) WHERE seq = ?1", params![session, now])?;
     tell(tx, &notebook.team, &notebook.id, "ready", now)
 }
 
 /// Notes the last sign of somebody at work in a session.
 pub fn active(tx: &Tx<'_>, session: i64, activity: &Activity) -> Result<(), StoreError> {
-    tx.prepare_cached("UPDATE notebook_sessions SET activity_at = ?2, activity = ?3 WHERE seq = ?1")?.execute(
-        params![session, activity.at, activity.what],
-    )?;
+    tx.prepare_cached("UPDATE notebook_sessions SET activity_at = ?2, activity = ?3 WHERE seq = ?1")?
+        .execute(params![session, activity.at, activity.what])?;
     Ok(())
 }
 

@@ -12,7 +12,8 @@ use crate::domain::{
 // Counting walks an index, so a list of projects costs what is in them.
 const COLUMNS: &str = "p.seq, p.id, p.name, p.tags, p.repository_name, p.repository_url, p.created_at,
     (SELECT count(*) FROM workloads w WHERE w.project_id = p.id AND w.kind = 'job'),
-    (SELECT count(*) FROM workloads w WHERE w.teardown_finished_at IS NULL AND w.project_id = p.id AND w.kind = 'job')
+    (SELECT count(*) FROM workloads w WHERE w.teardown_finished_at IS NULL AND w.project_id = p.id AND w.kind = 'job'),
+    (SELECT count(*) FROM notebooks n WHERE n.project_id = p.id)
     FROM projects p";
 
 fn project(row: &Row<'_>) -> rusqlite::Result<Project> {
@@ -25,6 +26,7 @@ fn project(row: &Row<'_>) -> rusqlite::Result<Project> {
         created_at: row.get(6)?,
         jobs: row.get(7)?,
         active_jobs: row.get(8)?,
+        notebooks: row.get(9)?,
     })
 }
 

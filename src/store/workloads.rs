@@ -67,7 +67,8 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Workload> {
 
 fn kind(row: &Row<'_>) -> rusqlite::Result<Kind> {
     let parent = row.get_ref(34)?.as_str_or_null()?;
-    Kind::from_parts(row.get_ref(33)?.as_str()?, parent).ok_or_else(|| rusqlite::types::FromSqlError::InvalidType.into())
+    Kind::from_parts(row.get_ref(33)?.as_str()?, parent)
+        .ok_or_else(|| rusqlite::types::FromSqlError::InvalidType.into())
 }
 
 /// What a service writes to have something run.

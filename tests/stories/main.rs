@@ -32,6 +32,7 @@ mod imports;
 mod inside_a_container;
 mod keys_and_doors;
 mod logs;
+mod notebooks;
 mod private_registry;
 mod projects_and_tags;
 mod refuse_to_start;

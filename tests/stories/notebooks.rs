@@ -1,0 +1,168 @@
+//! A notebook is made, worked in, stopped and started again; its files stay.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::daemon::{BUSYBOX, Daemon};
+
+/// An image with JupyterLab in it.
+const JUPYTER: &str = "gradient-test/jupyter:latest";
+
+fn make(daemon: &Daemon, notebook: &Value) -> String {
+    let made = daemon.post("/notebooks", notebook);
+    assert_eq!(made.status, 201, "{made:?}");
+    made.body["id"].as_str().unwrap().to_owned()
+}
+
+fn look(daemon: &Daemon, id: &str) -> Value {
+    let found = daemon.get(&format!("/notebooks/{id}"));
+    assert_eq!(found.status, 200, "{found:?}");
+    found.body
+}
+
+/// Waits until `is` holds for a notebook, and returns it.
+fn wait_for(daemon: &Daemon, id: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    daemon.wait_until(what, || Some(look(daemon, id)).filter(&is))
+}
+
+fn wait_until_ready(daemon: &Daemon, id: &str) -> Value {
+    wait_for(daemon, id, "its server", |notebook| {
+        assert!(!["failed", "error", "stopped"].contains(&notebook["state"].as_str().unwrap()), "{notebook:#}");
+        notebook["ready"] == true
+    })
+}
+
+fn wait_until_over(daemon: &Daemon, id: &str) -> Value {
+    wait_for(daemon, id, "the end of its session", |notebook| notebook["phase"].is_null())
+}
+
+fn session_of(notebook: &Value) -> &str {
+    notebook["session"]["id"].as_str().unwrap()
+}
+
+/// Runs a shell in the container of a session and returns what it printed.
+fn inside(daemon: &Daemon, notebook: &Value, command: &str) -> String {
+    let container = daemon.container_of(session_of(notebook), 1);
+    let ran = Command::new("docker").args(["exec", &container, "sh", "-c", command]).output().unwrap();
+    assert!(ran.status.success(), "{command}: {}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8(ran.stdout).unwrap()
+}
+
+#[test]
+fn a_notebook_starts_answers_stops_and_keeps_its_files() {
+    let daemon = Daemon::start();
+    let id = make(&daemon, &json!({"image": JUPYTER, "name": "first", "env": {"LR": "0.1"}, "tags": ["a"]}));
+    let ready = wait_until_ready(&daemon, &id);
+    assert_eq!((&ready["state"], &ready["name"], &ready["tags"]), (&json!("running"), &json!("first"), &json!(["a"])));
+    assert!(ready["session"]["shutsDownAt"].is_string() && ready["session"]["idleAt"].is_string(), "{ready:#}");
+    assert_eq!(ready["session"]["activity"]["what"], "it was started");
+
+    let env = inside(&daemon, &ready, "env; pwd; hostname");
+    for line in [
+        "LR=0.1",
+        &format!("PAPERSPACE_NOTEBOOK_REPO_ID={id}"),
+        "PAPERSPACE_METRIC_WORKLOAD_TYPE=notebook",
+        "/notebooks",
+        &id,
+    ] {
+        assert!(env.lines().any(|seen| seen == line), "{line} is not in {env}");
+    }
+    inside(
+        &daemon,
+        &ready,
+        "echo kept > /notebooks/note.txt; echo shared > /storage/all.txt; echo gone > /root/lost.txt",
+    );
+
+    let again = daemon.post(&format!("/notebooks/{id}/start"), &json!({}));
+    assert_eq!((again.status, &again.body["code"]), (409, &json!("notebook_running")));
+    assert_eq!(daemon.delete(&format!("/notebooks/{id}")).status, 409);
+
+    assert_eq!(daemon.post(&format!("/notebooks/{id}/stop"), &json!({})).status, 200);
+    let stopped = wait_until_over(&daemon, &id);
+    assert_eq!((&stopped["state"], &stopped["message"]), (&json!("stopped"), &Value::Null), "{stopped:#}");
+    assert!(daemon.text_of(session_of(&stopped)).contains("jupyter"), "its log can be read");
+
+    let started = daemon.post(&format!("/notebooks/{id}/start"), &json!({"name": "second"}));
+    assert_eq!((started.status, &started.body["name"]), (200, &json!("second")), "{started:?}");
+    let ready = wait_until_ready(&daemon, &id);
+    assert_ne!(session_of(&ready), session_of(&stopped));
+    let files = "cat /notebooks/note.txt /storage/all.txt; ls /root/lost.txt 2>&1 || true";
+    let files = inside(&daemon, &ready, files);
+    assert!(files.starts_with("kept\nshared\n") && files.contains("No such file"), "{files}");
+    let sessions = daemon.get(&format!("/notebooks/{id}/sessions")).body;
+    assert_eq!(sessions["items"].as_array().unwrap().len(), 2);
+
+    daemon.post(&format!("/notebooks/{id}/stop"), &json!({}));
+    wait_until_over(&daemon, &id);
+    assert_eq!(daemon.delete(&format!("/notebooks/{id}")).status, 204);
+    assert_eq!(daemon.get(&format!("/notebooks/{id}")).status, 404);
+    assert_eq!(daemon.get("/notebooks").body["items"], json!([]));
+    assert_eq!(daemon.containers(), Vec::<String>::new());
+}
+
+#[test]
+fn what_does_not_come_up_says_why() {
+    let daemon = Daemon::start_with(&[("GRADIENTD_NOTEBOOKS__READY", "3s")]);
+    let end = |notebook: Value| {
+        let id = make(&daemon, &notebook);
+        let over = wait_until_over(&daemon, &id);
+        (over["state"].as_str().unwrap().to_owned(), over["message"].as_str().unwrap_or_default().to_owned())
+    };
+    let (state, message) = end(json!({"image": BUSYBOX}));
+    assert!(state == "error" && message.contains("jupyter"), "{state}: {message}");
+    let (state, message) = end(json!({"image": BUSYBOX, "command": "no-such-program"}));
+    assert!(state == "failed" && message.contains("127"), "{state}: {message}");
+    let (state, message) = end(json!({"image": BUSYBOX, "command": "exit 1"}));
+    assert!(state == "failed" && message.contains("crashed"), "{state}: {message}");
+    let (state, message) = end(json!({"image": BUSYBOX, "command": "kill -9 $$"}));
+    assert!(state == "failed" && message.contains("137"), "{state}: {message}");
+    // It runs, and nothing ever listens.
+    let (state, message) = end(json!({"image": BUSYBOX, "command": "exec sleep 1000"}));
+    assert!(state == "failed" && message.contains("8888"), "{state}: {message}");
+    let (state, message) = end(json!({"image": BUSYBOX, "workspace": {"git": "https://127.0.0.1:1/none.git"}}));
+    assert!(state == "error" && message.contains("workspace"), "{state}: {message}");
+}
+
+#[test]
+fn a_session_ends_by_itself_when_nothing_is_done_and_not_while_a_terminal_speaks() {
+    let daemon = Daemon::start();
+    let id = make(&daemon, &json!({"image": JUPYTER, "idleSeconds": 60}));
+    let ready = wait_until_ready(&daemon, &id);
+    assert_eq!(daemon.patch(&format!("/notebooks/{id}"), &json!({"idleSeconds": 5})).body["code"], "too_short");
+    assert!(ready["session"]["idleAt"].as_str().unwrap() < ready["session"]["shutsDownAt"].as_str().unwrap());
+    // Its time over, whatever is done in it.
+    let extended = daemon.post(&format!("/notebooks/{id}/extend"), &json!({"seconds": 4}));
+    assert_eq!(extended.status, 200, "{extended:?}");
+    let over = wait_until_over(&daemon, &id);
+    assert_eq!(over["state"], "stopped");
+    assert!(over["message"].as_str().unwrap().contains("extend its time"), "{over:#}");
+}
+
+#[test]
+fn a_running_notebook_survives_the_death_of_the_daemon() {
+    let mut daemon = Daemon::start();
+    let id = make(&daemon, &json!({"image": JUPYTER}));
+    let before = wait_until_ready(&daemon, &id);
+    inside(&daemon, &before, "echo $PPID > /tmp/same");
+    daemon.kill();
+    daemon.restart(&[]);
+    let after = wait_until_ready(&daemon, &id);
+    assert_eq!(session_of(&after), session_of(&before));
+    assert_eq!(after["session"]["startedAt"], before["session"]["startedAt"]);
+    inside(&daemon, &after, "test -e /tmp/same");
+}
+
+#[test]
+fn two_starts_at_once_make_one_session() {
+    let daemon = Daemon::start();
+    let id = make(&daemon, &json!({"image": BUSYBOX, "command": "exec sleep 1000", "start": false}));
+    assert_eq!(look(&daemon, &id)["state"], "created");
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let starts: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| daemon.post(&format!("/notebooks/{id}/start"), &json!({})).status)).collect();
+        starts.into_iter().map(|start| start.join().unwrap()).collect()
+    });
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 3, "{statuses:?}");
+}
