@@ -110,6 +110,14 @@ actions! {
     ChangeJob: Write, "change jobs";
     StopJob: Write, "stop jobs";
     DeleteJob: Write, "delete jobs";
+    /// Their runs are jobs, which [`Action::ViewJobs`] is for.
+    ViewExperiments: Read, "look at experiments";
+    CreateExperiment: Write, "create experiments";
+    /// Name and tags.
+    ChangeExperiment: Write, "change experiments";
+    StartExperiment: Write, "start experiments";
+    StopExperiment: Write, "stop experiments";
+    DeleteExperiment: Write, "delete experiments";
     /// Datasets with their versions, files and lineage.
     ViewDatasets: Read, "look at datasets";
     CreateDataset: Write, "create datasets";

@@ -14,7 +14,7 @@ pub trait IdSource: Send + Sync {
 
 /// A text that is not an id of the kind asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("“{text}” is not a {kind} id: one looks like “{prefix}” and {length} lower-case letters or digits")]
+#[error("“{text}” is no {kind} id: one looks like “{prefix}” and {length} lower-case letters or digits")]
 pub struct InvalidId {
     text: String,
     kind: &'static str,
@@ -117,6 +117,7 @@ id!(/** A person. */ UserId, "user", "u", 8);
 id!(/** A key that opens the API. Names the key; is not the key. */ KeyId, "key", "k", 10);
 id!(/** What belongs together: jobs, and later notebooks and more. */ ProjectId, "project", "p", 8);
 id!(/** One run of a command in a container. */ JobId, "job", "js", 12);
+id!(/** Settings that are run again and again. */ ExperimentId, "experiment", "e", 13);
 id!(/** A name with a hidden value. */ SecretId, "secret", "sec", 12);
 id!(/** An uploaded archive that waits to become a workspace. */ UploadId, "upload", "up", 16);
 id!(/** Files that belong together, in versions. */ DatasetId, "dataset", "ds", 13);

@@ -5,7 +5,7 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use super::{
     Invalid, ServiceError, Services, blocking,
     job_draft::{CheckedJob, JobDraft},
-    job_mounts,
+    job_mounts::{self, Mounts},
     job_rules::check_tags,
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     domain::{
         board::{DiskRoom, Progress, Waiting},
         caller::{Action, Caller},
-        id::{JobId, ProjectId},
+        id::{JobId, ProjectId, UploadId},
         idempotency::IdempotencyKey,
         job::{Job, JobFilter},
         workload::{Needs, Phase, Spec, State, Workspace},
@@ -33,6 +33,16 @@ pub struct JobNow {
     pub waiting: Option<Waiting>,
     /// `false` while the engine does not answer: what ran may have ended since.
     pub contact: bool,
+}
+
+/// What a draft means at the moment when it is accepted.
+pub(super) struct Settled {
+    pub project: ProjectId,
+    /// The archive that its workspace is made of.
+    pub upload: Option<UploadId>,
+    mounts: Mounts,
+    /// With what its mounts are found to be.
+    pub spec: Spec,
 }
 
 impl Services {
@@ -59,70 +69,63 @@ impl Services {
         if *self.board.disk() == DiskRoom::Full {
             return Err(ServiceError::DiskFull);
         }
-        let draft = match &clone_of {
-            Some(id) => {
-                let (job, spec) = self.find_job(caller, id).await?;
-                JobDraft::of(&job, &spec).with(draft)
-            }
-            None => draft,
-        };
+        let draft = self.over_earlier(caller, clone_of.as_ref(), draft).await?;
         let id = JobId::mint(&*self.ids);
-        let catalogue = self.board.catalogue();
-        let checked = draft.check(&id, &catalogue, self.settings.longest_time_limit, |password| {
-            let sealed = self.sealer.seal(PASSWORD_PLACE, password.as_bytes())?;
-            Ok::<_, ServiceError>(BASE64.encode(sealed))
-        })?;
+        let checked = self.check_draft(&id, draft)?;
+        let origin = jobs::Origin { clone_of, experiment: None };
         let (services, caller) = (self.clone(), caller.clone());
-        let job = self.store.write(move |tx| services.accept(tx, &caller, id, checked, clone_of, idempotency)).await?;
+        let job = self
+            .store
+            .write(move |tx| {
+                if let Some(key) = &idempotency
+                    && let Some(earlier) = earlier(tx, &caller, key)?
+                {
+                    return Ok(earlier);
+                }
+                services.accept(tx, &caller, id, checked, &origin, idempotency.as_ref())
+            })
+            .await?;
         Ok(self.now(job))
     }
 
-    fn accept(
+    /// Lays a draft over the earlier job that it names, if it names one.
+    pub(super) async fn over_earlier(
+        &self,
+        caller: &Caller,
+        earlier: Option<&JobId>,
+        draft: JobDraft,
+    ) -> Result<JobDraft, ServiceError> {
+        let Some(id) = earlier else { return Ok(draft) };
+        let (job, spec) = self.find_job(caller, id).await?;
+        Ok(JobDraft::of(&job, &spec).with(draft))
+    }
+
+    /// Holds a draft to every rule that needs no store. `id` is that of the job that it becomes.
+    pub(super) fn check_draft(&self, id: &JobId, draft: JobDraft) -> Result<CheckedJob, ServiceError> {
+        let catalogue = self.board.catalogue();
+        draft.check(id, &catalogue, self.settings.longest_time_limit, |password| {
+            let sealed = self.sealer.seal(PASSWORD_PLACE, password.as_bytes())?;
+            Ok::<_, ServiceError>(BASE64.encode(sealed))
+        })
+    }
+
+    /// Makes a job of a draft that was checked.
+    pub(super) fn accept(
         &self,
         tx: &Tx<'_>,
         caller: &Caller,
         id: JobId,
         checked: CheckedJob,
-        clone_of: Option<JobId>,
-        idempotency: Option<IdempotencyKey>,
+        origin: &jobs::Origin,
+        idempotency: Option<&IdempotencyKey>,
     ) -> Result<Job, ServiceError> {
         let now = self.clock.now();
-        if let Some(key) = &idempotency
-            && let Some(earlier) = earlier(tx, caller, key)?
-        {
-            return Ok(earlier);
-        }
         let limit = self.settings.jobs_waiting_per_team;
         if workloads::waiting(tx, &caller.team, limit)? >= limit {
             let message = format!("{limit} jobs of your team are waiting already, which is the most: try again later");
             return Err(ServiceError::TooMany { code: "too_many_waiting", message });
         }
-        let project = self.project_for(tx, caller, &checked.project)?;
-        for (field, name) in &checked.secrets {
-            if secrets::sealed(tx, &caller.team, &project, name)?.is_none() {
-                let shown: String = name.chars().filter(|c| !c.is_control()).take(128).collect();
-                let message = format!(
-                    "there is no secret “{shown}” for this project or its team: set it first, or correct the name"
-                );
-                return Err(Invalid::new(field, "unknown_secret", message).into());
-            }
-        }
-        let upload = match &checked.spec.workspace {
-            Workspace::Upload(upload) => Some(upload.clone()),
-            _ => None,
-        };
-        if let Some(upload) = &upload
-            && !uploads::exists(tx, &caller.team, upload)?
-        {
-            let message = format!("there is no upload {upload}, or it has expired: upload the archive again");
-            return Err(Invalid::new("workspace.upload", "unknown_upload", message).into());
-        }
-        let mounts = job_mounts::find(tx, caller, &checked.datasets, &checked.outputs)?;
-        let spec = Spec {
-            inputs: mounts.inputs.iter().map(|(_, input)| input.clone()).collect(),
-            outputs: mounts.outputs.iter().map(|(_, output)| output.clone()).collect(),
-            ..checked.spec
-        };
+        let Settled { project, upload, mounts, spec } = self.settle(tx, caller, &checked)?;
         let kind = &checked.machine_type;
         let new = workloads::NewWorkload {
             id: id.clone(),
@@ -144,12 +147,44 @@ impl Services {
             retries: checked.retries,
             upload,
         };
-        let seq = jobs::insert(tx, &new, clone_of.as_ref(), &checked.tags, now)?;
+        let seq = jobs::insert(tx, &new, origin, &checked.tags, now)?;
         job_mounts::insert(tx, (seq, &id, &new.name), &caller.team, &mounts, now)?;
-        if let Some(key) = &idempotency {
+        if let Some(key) = idempotency {
             idempotency::insert(tx, &caller.user, key, id.as_str(), now)?;
         }
         find(tx, caller, &id).map(|(job, _)| job)
+    }
+
+    /// Holds a draft to what there is: its project, secrets, upload and datasets. Makes the project that it
+    /// names where there is none.
+    pub(super) fn settle(&self, tx: &Tx<'_>, caller: &Caller, checked: &CheckedJob) -> Result<Settled, ServiceError> {
+        let project = self.project_for(tx, caller, &checked.project)?;
+        for (field, name) in &checked.secrets {
+            if secrets::sealed(tx, &caller.team, &project, name)?.is_none() {
+                let shown: String = name.chars().filter(|c| !c.is_control()).take(128).collect();
+                let message = format!(
+                    "there is no secret “{shown}” for this project or its team: set it first, or correct the name"
+                );
+                return Err(Invalid::new(field.as_str(), "unknown_secret", message).into());
+            }
+        }
+        let upload = match &checked.spec.workspace {
+            Workspace::Upload(upload) => Some(upload.clone()),
+            _ => None,
+        };
+        if let Some(upload) = &upload
+            && !uploads::exists(tx, &caller.team, upload)?
+        {
+            let message = format!("there is no upload {upload}, or it has expired: upload the archive again");
+            return Err(Invalid::new("workspace.upload", "unknown_upload", message).into());
+        }
+        let mounts = job_mounts::find(tx, caller, &checked.datasets, &checked.outputs)?;
+        let spec = Spec {
+            inputs: mounts.inputs.iter().map(|(_, input)| input.clone()).collect(),
+            outputs: mounts.outputs.iter().map(|(_, output)| output.clone()).collect(),
+            ..checked.spec.clone()
+        };
+        Ok(Settled { project, upload, mounts, spec })
     }
 
     /// Finds the project that a job names, by id or by name, or makes it.
@@ -257,7 +292,7 @@ impl Services {
         Ok(self.sealer.open(PASSWORD_PLACE, sealed)?)
     }
 
-    fn now(&self, job: Job) -> JobNow {
+    pub(super) fn now(&self, job: Job) -> JobNow {
         let now = self.clock.now();
         let pending = job.workload.state == State::Pending;
         JobNow {
@@ -275,7 +310,7 @@ fn find(connection: &rusqlite::Connection, caller: &Caller, id: &JobId) -> Resul
 }
 
 /// Returns the job that an earlier request with this key made.
-fn earlier(
+pub(super) fn earlier(
     connection: &rusqlite::Connection,
     caller: &Caller,
     key: &IdempotencyKey,

@@ -43,6 +43,7 @@ text_columns!(
     id::KeyId,
     id::ProjectId,
     id::JobId,
+    id::ExperimentId,
     id::SecretId,
     id::UploadId,
     id::DatasetId,
