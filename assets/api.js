@@ -165,6 +165,12 @@ export const api = {
   stopJob: (id) => post(`/jobs/${id}/stop`),
   deleteJob: (id) => remove(`/jobs/${id}`),
 
+  experiments: (query) => get("/experiments", query),
+  experiment: (id) => get(`/experiments/${id}`),
+  startExperiment: (id, idempotencyKey) => post(`/experiments/${id}/start`, {}, { idempotencyKey }),
+  stopExperiment: (id) => post(`/experiments/${id}/stop`),
+  deleteExperiment: (id) => remove(`/experiments/${id}`),
+
   logLines: (id, query, options) => get(`/jobs/${id}/logs`, query, options),
   charts: (id) => get(`/jobs/${id}/charts`),
   chart: (id, name, points) => get(`/jobs/${id}/charts/${encodeURIComponent(name)}`, { points }),
@@ -235,6 +241,7 @@ export const addresses = {
   storageProviders: () => location.origin + url("/storage-providers"),
   openApi: () => url("/openapi.json"),
   jobs: () => location.origin + url("/jobs"),
+  experiments: () => location.origin + url("/experiments"),
 };
 
 /** A file's path in an address. A name that is not UTF-8 travels as the bytes that it is. */

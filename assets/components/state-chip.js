@@ -1,5 +1,5 @@
 // <state-chip state="running" phase="…">: where a job, a version or an import stands, as a coloured word.
-const TONE = { provisioned: "live", running: "live", stopped: "good", failed: "bad", error: "bad", cancelled: "quiet", uncommitted: "waiting", committed: "good", done: "good", collecting: "live", empty: "quiet" };
+const TONE = { provisioned: "live", running: "live", stopped: "good", failed: "bad", error: "bad", cancelled: "quiet", created: "quiet", uncommitted: "waiting", committed: "good", done: "good", collecting: "live", empty: "quiet" };
 const PHASE_TONE = { preparing: "live", starting: "live", queued: "waiting", backoff: "waiting", teardown: "live" };
 
 const MEANING = {
@@ -13,6 +13,7 @@ const MEANING = {
   failed: "Finished with another exit code than 0, or was ended for a reason of its own.",
   error: "Could not be set up or completed.",
   cancelled: "Stopped by hand.",
+  created: "Kept, and not started yet.",
   uncommitted: "A draft: files may be added, replaced and deleted. Jobs cannot read it yet.",
   draft: "Kept as a draft, since the run did not end well.",
   empty: "Nothing was left there, so no version was made.",

@@ -92,6 +92,7 @@ export default class JobPage extends Page {
       ${job.timeLimitSeconds ? fact("gauge", `limit ${duration(job.timeLimitSeconds)}`, "Time limit") : nothing}
       ${job.priority ? fact("chevron-up", `priority ${job.priority}`) : nothing}
       ${job.ports?.map((port) => fact("link", html`port ${port.container} ${port.url ? html`<a class="link" href=${port.url} target="_blank" rel="noopener">open</a>` : nothing}`))}
+      ${job.experiment ? fact("rotate-ccw", html`run of <a class="link" href="/experiments/${job.experiment}">${job.experiment}</a>`, "Experiment") : nothing}
       ${job.cloneOf ? fact("copy", html`clone of <a class="link" href="/jobs/${job.cloneOf}">${job.cloneOf}</a>`) : nothing}
       ${job.tags?.length ? html`<span>${job.tags.map((tag) => html`<a class="tag" href="/jobs?tag=${encodeURIComponent(tag)}">${tag}</a>`)}</span>` : nothing}`;
   }

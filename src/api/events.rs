@@ -30,7 +30,8 @@ pub fn routes() -> OpenApiRouter<Services> {
 
 /// Follow everything that changes
 ///
-/// Server-sent events. `event` is the kind of thing (`job`, `project`, `secret`, `key`), `data` is
+/// Server-sent events. `event` is the kind of thing (`job`, `experiment`, `project`, `secret`,
+/// `key`), `data` is
 /// `{"kind", "id", "change", "at", …}`. Begins after `Last-Event-ID`, or with what changes next. When
 /// the stream begins, fetch what you show: events that are older than some thousand are forgotten.
 #[utoipa::path(

@@ -1,7 +1,10 @@
 //! Reads a JSON body together with the `Idempotency-Key` that came with it.
 
-use axum::extract::{FromRequest, Request};
-use http::StatusCode;
+use axum::{
+    body::{Body, HttpBody},
+    extract::{FromRequest, Request},
+};
+use http::{HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use super::{Problem, body};
@@ -29,6 +32,21 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Once<T> {
     }
 }
 
+/// The same, where no body means `{}`.
+#[derive(Debug, Clone)]
+pub struct MaybeOnce<T>(pub Once<T>);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for MaybeOnce<T> {
+    type Rejection = Problem;
+    async fn from_request(mut request: Request, state: &S) -> Result<Self, Problem> {
+        if request.body().is_end_stream() {
+            *request.body_mut() = Body::from("{}");
+            request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        Once::from_request(request, state).await.map(Self)
+    }
+}
+
 fn key_text(request: &Request) -> Result<Option<String>, Problem> {
     let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
@@ -41,8 +59,6 @@ fn key_text(request: &Request) -> Result<Option<String>, Problem> {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
-
     use super::*;
 
     async fn read(path: &str, key: Option<&str>, body: &'static str) -> Result<Option<IdempotencyKey>, Problem> {

@@ -11,7 +11,7 @@ use crate::{
         board::{Progress, Waiting},
         dataset::{JobOutput, OutputState},
         gpu::{GpuUuid, Inventory},
-        id::{DatasetId, JobId, ProjectId, UserId, VersionId},
+        id::{DatasetId, ExperimentId, JobId, ProjectId, UserId, VersionId},
         job::Job,
         time::Timestamp,
         workload::{Input, Phase, Reason, Spec, State},
@@ -64,6 +64,9 @@ pub struct JobView {
     time_limit_seconds: Option<u64>,
     #[schema(value_type = Option<String>)]
     clone_of: Option<JobId>,
+    /// The experiment whose run it is.
+    #[schema(value_type = Option<String>)]
+    experiment: Option<ExperimentId>,
     ports: Vec<PublishedPort>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -132,15 +135,15 @@ struct OutputView {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ProjectName {
     #[schema(value_type = String)]
-    pub(super) id: ProjectId,
-    pub(super) name: String,
+    pub id: ProjectId,
+    pub name: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct UserName {
     #[schema(value_type = String)]
-    pub(super) id: UserId,
-    pub(super) name: String,
+    pub id: UserId,
+    pub name: String,
 }
 
 /// What a job takes from the box while it is placed.
@@ -204,7 +207,8 @@ impl From<Waiting> for QueuePlace {
 impl JobView {
     /// Shows a job. `inventory` tells what its GPUs are called today, `published` where its ports are.
     pub fn of(now: JobNow, inventory: &Inventory, published: IpAddr) -> Self {
-        let Job { workload, image, command, machine_type, clone_of, tags, project_name, user_name } = now.job;
+        let Job { workload, image, command, machine_type, clone_of, experiment, tags, project_name, user_name } =
+            now.job;
         Self {
             project: ProjectName { id: workload.project, name: project_name },
             user: UserName { id: workload.user, name: user_name },
@@ -231,6 +235,7 @@ impl JobView {
             tags,
             time_limit_seconds: workload.time_limit.map(|limit| limit.as_secs()),
             clone_of,
+            experiment,
             ports: workload.ports.into_iter().map(|ports| PublishedPort::of(ports, published)).collect(),
             id: workload.id,
             name: workload.name,

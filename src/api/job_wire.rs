@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use crate::{
     domain::{
         dataset::Use,
+        experiment::Plan,
         id::JobId,
         job::Job,
         workload::{Command, Password, Port, Retries, Spec, Workspace, secret_name},
@@ -331,12 +332,24 @@ impl CreateJob {
     /// Writes an accepted job as the body that asks for the same.
     pub fn of(job: &Job, spec: &Spec) -> Self {
         let workload = &job.workload;
+        let plan = Plan {
+            spec: spec.clone(),
+            priority: workload.priority,
+            time_limit: workload.time_limit,
+            retries: workload.retries,
+        };
+        Self::of_plan(&workload.name, &job.project_name, &job.tags, &plan)
+    }
+
+    /// Writes what an experiment keeps as the body that asks for a job of the same.
+    pub fn of_plan(name: &str, project_name: &str, tags: &[String], plan: &Plan) -> Self {
+        let spec = &plan.spec;
         Self {
             // A built image's name is the box's own.
             image: spec.build.is_none().then(|| spec.image.clone()),
             command: CommandText::of(&spec.command),
-            name: Some(workload.name.clone()),
-            project: Some(job.project_name.clone()),
+            name: Some(name.to_owned()),
+            project: Some(project_name.to_owned()),
             machine_type: Some(spec.machine_type.clone()),
             env: Some(spec.env.clone()),
             working_directory: spec.working_directory.clone(),
@@ -360,13 +373,10 @@ impl CreateJob {
                     .map(|output| MountText { r#ref: output.reference.clone(), name: Some(output.name.clone()) })
                     .collect(),
             ),
-            time_limit_seconds: workload.time_limit.map(|limit| limit.as_secs()),
-            retries: Some(RetriesText {
-                limit: workload.retries.limit,
-                backoff_seconds: workload.retries.backoff.as_secs(),
-            }),
-            tags: Some(job.tags.clone()),
-            priority: Some(workload.priority),
+            time_limit_seconds: plan.time_limit.map(|limit| limit.as_secs()),
+            retries: Some(RetriesText { limit: plan.retries.limit, backoff_seconds: plan.retries.backoff.as_secs() }),
+            tags: Some(tags.to_vec()),
+            priority: Some(plan.priority),
             clone_of: None,
         }
     }

@@ -3,18 +3,17 @@
 use std::str::FromStr;
 
 use axum::{
-    body::{Body, HttpBody},
-    extract::{FromRequest, Request, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Json, Page, Paged, Path, Problem,
-    idempotency::Once,
+    idempotency::{MaybeOnce, Once},
     job_view::{JobDetail, JobView},
     job_wire::CreateJob,
     paging::comma_list,
@@ -23,7 +22,7 @@ use super::{
 use crate::{
     domain::{
         caller::Caller,
-        id::{JobId, UserId},
+        id::{ExperimentId, JobId, UserId},
         job::JobFilter,
         workload,
     },
@@ -90,6 +89,10 @@ struct JobsQuery {
     /// Part of the name or of the id, in any case.
     #[serde(default)]
     q: String,
+    /// Id of an experiment, whose runs are shown.
+    #[serde(default, deserialize_with = "comma_list")]
+    #[param(value_type = Option<String>)]
+    experiment: Vec<ExperimentId>,
     /// Id of a person.
     #[serde(default, deserialize_with = "comma_list")]
     #[param(value_type = Option<String>)]
@@ -148,15 +151,20 @@ async fn list(
         None => None,
     };
     let mut users = query.user.into_iter();
+    let mut experiments = query.experiment.into_iter();
     let filter = JobFilter {
         states: query.state.into_iter().map(|word| word.0).collect(),
         project,
         user: users.next(),
+        experiment: experiments.next(),
         tag: given(query.tag),
         text: given(query.q),
     };
     if users.next().is_some() {
         return Err(Problem::invalid("invalid_query", "user", "user is the id of one person"));
+    }
+    if experiments.next().is_some() {
+        return Err(Problem::invalid("invalid_query", "experiment", "experiment is the id of one experiment"));
     }
     let before = paged.cursor.map(|cursor| cursor.position()).transpose()?;
     let jobs = services.jobs(&caller, filter, before, paged.limit + 1).await?;
@@ -237,20 +245,6 @@ async fn stop(
     Ok(Json(JobView::of(now, &services.gpu_inventory(), services.settings.publish_address)))
 }
 
-/// What differs in a clone; nothing, when there is no body.
-struct Overrides(Once<CreateJob>);
-
-impl<S: Send + Sync> FromRequest<S> for Overrides {
-    type Rejection = Problem;
-    async fn from_request(mut request: Request, state: &S) -> Result<Self, Problem> {
-        if request.body().is_end_stream() {
-            *request.body_mut() = Body::from("{}");
-            request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
-        Once::from_request(request, state).await.map(Self)
-    }
-}
-
 /// Clone a job
 ///
 /// Submits a job that is all that this one was, but for what the body says.
@@ -272,7 +266,7 @@ async fn clone(
     State(services): State<Services>,
     caller: Caller,
     Path(id): Path<JobId>,
-    Overrides(once): Overrides,
+    MaybeOnce(once): MaybeOnce<CreateJob>,
 ) -> Result<Response, Problem> {
     if once.body.clone_of.as_ref().is_some_and(|other| *other != id) {
         let detail = format!("this clones {id}: leave cloneOf out");

@@ -43,6 +43,7 @@ pub mod datasets;
 pub mod diff;
 mod download;
 pub mod events;
+pub mod experiments;
 pub mod file_listing;
 pub mod imports;
 pub mod job_charts;

@@ -25,6 +25,7 @@ use crate::service::Services;
     modifiers(&Schemes),
     tags(
         (name = "jobs", description = "Runs of a command in a container"),
+        (name = "experiments", description = "Settings of jobs that are kept, to be run again and again"),
         (name = "datasets", description = "Files that belong together, in versions that never change once committed"),
         (name = "dataset files", description = "What is in a version: put, fetched, listed, compared"),
         (name = "uploads", description = "Archives that become workspaces"),
@@ -104,6 +105,10 @@ mod tests {
         ("/jobs/{id}", &["get", "delete"]),
         ("/jobs/{id}/stop", &["post"]),
         ("/jobs/{id}/clone", &["post"]),
+        ("/experiments", &["get", "post"]),
+        ("/experiments/{id}", &["get", "patch", "delete"]),
+        ("/experiments/{id}/start", &["post"]),
+        ("/experiments/{id}/stop", &["post"]),
         ("/jobs/{id}/logs", &["get"]),
         ("/jobs/{id}/logs/download", &["get"]),
         ("/jobs/{id}/charts", &["get"]),

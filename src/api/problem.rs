@@ -224,6 +224,7 @@ fn not_found_code(kind: &str) -> &'static str {
     match kind {
         "job" => "job_not_found",
         "project" => "project_not_found",
+        "experiment" => "experiment_not_found",
         "secret" => "secret_not_found",
         "storage provider" => "storage_provider_not_found",
         "key" => "key_not_found",

@@ -8,8 +8,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::{
     KeyBook, artifacts, box_now, caller, dataset_archive, dataset_files, dataset_multipart, dataset_tags, datasets,
-    diff, events, file_listing, gpus, health, imports, job_charts, job_logs, job_metrics, jobs, keys, known_files,
-    lineage, machine_types, metrics, notebooks, openapi, projects, queue, secrets, session,
+    diff, events, experiments, file_listing, gpus, health, imports, job_charts, job_logs, job_metrics, jobs, keys,
+    known_files, lineage, machine_types, metrics, notebooks, openapi, projects, queue, secrets, session,
     shell::{self, Shell},
     signed, signed_artifacts, storage, storage_providers, uploads, versions,
 };
@@ -26,6 +26,7 @@ fn closed_routes() -> OpenApiRouter<Services> {
         .merge(projects::routes())
         .merge(secrets::routes())
         .merge(jobs::routes())
+        .merge(experiments::routes())
         .merge(job_logs::routes())
         .merge(job_charts::routes())
         .merge(job_metrics::routes())

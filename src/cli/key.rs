@@ -132,7 +132,7 @@ mod tests {
     fn what_is_no_scope_or_id_is_refused_with_words() {
         for line in [&["x", "create", "ci", "--scope", "root"][..], &["x", "revoke", "js0123456789ab"]] {
             let words = Alone::try_parse_from(line).unwrap_err().to_string();
-            assert!(words.contains("read, write or admin") || words.contains("is not a key id"), "{words}");
+            assert!(words.contains("read, write or admin") || words.contains("is no key id"), "{words}");
         }
     }
 }

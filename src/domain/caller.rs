@@ -119,6 +119,14 @@ actions! {
     ChangeNotebook: Write, "change notebooks";
     StopNotebook: Write, "stop notebooks";
     DeleteNotebook: Write, "delete notebooks";
+    /// Their runs are jobs, which [`Action::ViewJobs`] is for.
+    ViewExperiments: Read, "look at experiments";
+    CreateExperiment: Write, "create experiments";
+    /// Name and tags.
+    ChangeExperiment: Write, "change experiments";
+    StartExperiment: Write, "start experiments";
+    StopExperiment: Write, "stop experiments";
+    DeleteExperiment: Write, "delete experiments";
     /// Datasets with their versions, files and lineage.
     ViewDatasets: Read, "look at datasets";
     CreateDataset: Write, "create datasets";

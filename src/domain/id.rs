@@ -14,7 +14,7 @@ pub trait IdSource: Send + Sync {
 
 /// A text that is not an id of the kind asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("“{text}” is not a {kind} id: one looks like “{prefix}” and {length} lower-case letters or digits")]
+#[error("“{text}” is no {kind} id: one looks like “{prefix}” and {length} lower-case letters or digits")]
 pub struct InvalidId {
     text: String,
     kind: &'static str,
@@ -119,6 +119,7 @@ id!(/** What belongs together: jobs, and later notebooks and more. */ ProjectId,
 id!(/** One run in a container: a job, or a session of something that outlives it. */ JobId, "job", "js", 12);
 id!(/** Files to work on, and the sessions in which people do. */ NotebookId, "notebook", "n", 9);
 id!(/** A view of what runs wrote, and the sessions that show it. */ TensorBoardId, "TensorBoard", "tb", 10);
+id!(/** Settings that are run again and again. */ ExperimentId, "experiment", "e", 13);
 id!(/** A name with a hidden value. */ SecretId, "secret", "sec", 12);
 id!(/** An uploaded archive that waits to become a workspace. */ UploadId, "upload", "up", 16);
 id!(/** Files that belong together, in versions. */ DatasetId, "dataset", "ds", 13);

@@ -1,6 +1,9 @@
 //! A job: one run of a command in a container, with what people call it and sort it by.
 
-use super::{id::JobId, workload::Workload};
+use super::{
+    id::{ExperimentId, JobId},
+    workload::Workload,
+};
 
 /// A job as lists and pages show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +13,8 @@ pub struct Job {
     pub command: super::workload::Command,
     pub machine_type: String,
     pub clone_of: Option<JobId>,
+    /// The experiment whose run it is.
+    pub experiment: Option<ExperimentId>,
     pub tags: Vec<String>,
     pub project_name: String,
     pub user_name: String,
@@ -21,6 +26,7 @@ pub struct JobFilter {
     pub states: Vec<super::workload::State>,
     pub project: Option<super::id::ProjectId>,
     pub user: Option<super::id::UserId>,
+    pub experiment: Option<ExperimentId>,
     pub tag: Option<String>,
     /// Part of the name or of the id, in any case.
     pub text: Option<String>,

@@ -7,6 +7,7 @@ pub mod chart;
 pub mod content;
 pub mod dataset;
 pub mod event;
+pub mod experiment;
 pub mod gpu;
 pub mod id;
 pub mod idempotency;

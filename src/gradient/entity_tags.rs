@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     api::{self, Problem, Query},
     domain::caller::Caller,
-    service::{Services, projects::ProjectChange},
+    service::{Services, experiments::ExperimentChange, projects::ProjectChange},
 };
 
 /// A thing with tags.
@@ -42,6 +42,7 @@ pub async fn get(
     let tags = match asked.entity.as_str() {
         "project" => services.project(&caller, &asked.entity_ids.parse()?).await?.tags,
         "job" => services.job(&caller, &asked.entity_ids.parse()?).await?.0.job.tags,
+        "experiment" => services.experiment(&caller, &asked.entity_ids.parse()?).await?.experiment.tags,
         other => return Err(no_tags(other)),
     };
     let mut found = Map::new();
@@ -64,6 +65,10 @@ pub async fn update(
             services.change_project(&caller, &set.entity_id.parse()?, change).await?;
         }
         "job" => drop(services.set_job_tags(&caller, &set.entity_id.parse()?, set.tags).await?),
+        "experiment" => {
+            let change = ExperimentChange { name: None, tags: Some(set.tags) };
+            services.change_experiment(&caller, &set.entity_id.parse()?, change).await?;
+        }
         other => return Err(no_tags(other)),
     }
     Ok(Json(json!({})))

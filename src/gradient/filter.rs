@@ -76,6 +76,11 @@ impl Filter {
         self.tags.is_empty() || self.tags.iter().any(|tag| tags.contains(tag))
     }
 
+    /// Returns the tags of which something that is wanted has at least one; none when any will do.
+    pub fn tags(&self) -> &[String] {
+        &self.tags
+    }
+
     /// Returns how many rows are read at most, from the beginning of the list.
     pub fn end(&self) -> usize {
         self.skip.saturating_add(self.limit.unwrap_or(MOST))

@@ -1,4 +1,4 @@
-//! Forms with a file in them, as the client sends a workspace: one part, called `file`. The file goes to
+//! Forms with a file in them, as the client sends a workspace: a part called `file`, the last. The file goes to
 //! the disk as it comes.
 
 use std::{
@@ -22,7 +22,7 @@ use crate::{
     service::Services,
 };
 
-/// The one part.
+/// The part that counts.
 const FILE: &str = "file";
 /// What a form may add to the size of its file, in bytes.
 const AROUND: u64 = 8 << 10;
@@ -30,12 +30,13 @@ const AROUND: u64 = 8 << 10;
 const HEAD: usize = 64 << 10;
 
 /// Takes the archive in a request's form, and returns the upload that it became; `None` when the request
-/// has no body.
+/// has no body. It gets the `name` that was given out for it, if one was. Parts before it are passed over.
 pub async fn upload(
     services: &Services,
     caller: &Caller,
     lease: Lease,
     request: Request,
+    name: Option<UploadId>,
 ) -> Result<Option<UploadId>, Problem> {
     if request.body().is_end_stream() {
         return Ok(None);
@@ -49,12 +50,19 @@ pub async fn upload(
     let begun = Arc::new(AtomicBool::new(false));
     let pieces = one_by_one(uploads::arriving(request.into_body(), lease, uploads::LONGEST), Arc::clone(&begun));
     let mut form = multer::Multipart::new(pieces, boundary);
-    let field = form.next_field().await.map_err(bad_form)?;
-    let Some(file) = field.filter(|field| field.name() == Some(FILE)) else {
-        return Err(Problem::invalid("bad_form", FILE, "the form's first part is not called “file”"));
+    let file = loop {
+        match form.next_field().await.map_err(bad_form)? {
+            Some(field) if field.name() == Some(FILE) => break field,
+            Some(_) => {}
+            None => return Err(Problem::invalid("bad_form", FILE, "the form has no part called “file”")),
+        }
     };
     begun.store(true, Ordering::Relaxed);
-    Ok(Some(services.upload(caller, Box::pin(file)).await?.id))
+    let upload = match name {
+        Some(name) => services.upload_as(caller, name, Box::pin(file)).await?,
+        None => services.upload(caller, Box::pin(file)).await?,
+    };
+    Ok(Some(upload.id))
 }
 
 fn bad_form(error: multer::Error) -> Problem {
@@ -115,7 +123,7 @@ pub mod tests {
         let caller = api.services.local_admin(FIRST_USER).await.unwrap();
         let request = Request::post("/").header("content-type", kind).body(body).unwrap();
         let book = Arc::new(Book { revoked: false.into() });
-        upload(&api.services, &caller, lease(book), request).await
+        upload(&api.services, &caller, lease(book), request, None).await
     }
 
     pub const KIND: &str = "multipart/form-data; boundary=b";

@@ -15,7 +15,12 @@ use tokio_util::sync::CancellationToken;
 use super::held::held;
 use crate::{
     api::{Lease, Problem, Query},
-    domain::{caller::Caller, id::JobId, time::Timestamp},
+    domain::{
+        caller::Caller,
+        experiment::Experiment,
+        id::{ExperimentId, JobId},
+        time::Timestamp,
+    },
     service::{ServiceError, Services, whole_logs::WholeLog},
 };
 
@@ -34,6 +39,7 @@ const LOOK: Duration = Duration::from_millis(500);
 #[serde(rename_all = "camelCase")]
 pub struct Wanted {
     job_id: Option<String>,
+    experiment_id: Option<String>,
     #[serde(default)]
     line: u64,
     limit: Option<usize>,
@@ -55,27 +61,54 @@ pub async fn rows(
     lease: Lease,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Vec<RowView>>, Problem> {
-    let Some(id) = wanted.job_id else {
-        return Err(Problem::invalid(
-            "missing_field",
-            "jobId",
-            "only jobs have logs on this box yet: name one by jobId",
-        ));
+    let whose = match (wanted.job_id, wanted.experiment_id) {
+        (Some(id), _) => Whose::Job(id.parse()?),
+        (None, Some(id)) => Whose::Experiment(id.parse()?),
+        (None, None) => {
+            let detail = "only jobs and experiments have logs on this box yet: name one by jobId or experimentId";
+            return Err(Problem::invalid("missing_field", "jobId", detail));
+        }
     };
-    let id = id.parse()?;
     let limit = wanted.limit.unwrap_or(MOST);
     if limit == 0 {
         return Err(Problem::invalid("invalid_query", "limit", format!("limit is a number from 1 to {MOST}")));
     }
-    let rows = awaited(&services, &caller, &id, wanted.line, limit.min(MOST), PATIENCE);
+    let rows = awaited(&services, &caller, &whose, wanted.line, limit.min(MOST), PATIENCE);
     held(rows, lease, &stop).await.map(Json)
+}
+
+/// Whose log is asked for.
+enum Whose {
+    Job(JobId),
+    /// That of its latest run.
+    Experiment(ExperimentId),
+}
+
+impl Whose {
+    /// Returns the job; inside, the experiment that was not started yet.
+    async fn job(&self, services: &Services, caller: &Caller) -> Result<Result<JobId, Experiment>, ServiceError> {
+        match self {
+            Self::Job(id) => Ok(Ok(id.clone())),
+            Self::Experiment(id) => {
+                let experiment = services.experiment(caller, id).await?.experiment;
+                Ok(experiment.latest.as_ref().map(|run| run.id.clone()).ok_or(experiment))
+            }
+        }
+    }
+}
+
+/// Returns row 0 of what has no log yet, to who asks for it.
+fn not_started(experiment: &Experiment, line: u64) -> Vec<RowView> {
+    let message = format!("{} “{}” was not started yet", experiment.id, experiment.name);
+    let row = RowView { line: 0, message, timestamp: experiment.created_at };
+    if line == 0 { vec![row] } else { Vec::new() }
 }
 
 /// Returns rows from `line` on; none when nothing came for so long.
 async fn awaited(
     services: &Services,
     caller: &Caller,
-    id: &JobId,
+    whose: &Whose,
     line: u64,
     limit: usize,
     patience: Duration,
@@ -83,7 +116,24 @@ async fn awaited(
     let until = Instant::now() + patience;
     let mut seen = None;
     loop {
-        let mut log = match (services.whole_log(caller, id, line.saturating_sub(1), limit).await, seen) {
+        let id = match (whose.job(services, caller).await, seen) {
+            (Ok(Ok(id)), _) => id,
+            // Whoever got lines already followed a run that was deleted since.
+            (Ok(Err(experiment)), seen) if seen.is_some() || line > 1 => {
+                return Ok(vec![end(line, experiment.created_at)]);
+            }
+            (Ok(Err(experiment)), _) => {
+                let rows = not_started(&experiment, line);
+                if !rows.is_empty() || Instant::now() >= until {
+                    return Ok(rows);
+                }
+                sleep(LOOK).await;
+                continue;
+            }
+            (Err(ServiceError::NotFound { .. }), Some(timestamp)) => return Ok(vec![end(line, timestamp)]),
+            (Err(error), _) => return Err(error.into()),
+        };
+        let mut log = match (services.whole_log(caller, &id, line.saturating_sub(1), limit).await, seen) {
             // It was deleted meanwhile: nothing more will come.
             (Err(ServiceError::NotFound { .. }), Some(timestamp)) => return Ok(vec![end(line, timestamp)]),
             (log, _) => log?,
@@ -215,7 +265,7 @@ mod tests {
         async fn rows(&self, line: u64, limit: usize, patience: Duration) -> Vec<(u64, String)> {
             let services = &self.cloud.0.services;
             let caller = services.local_admin(FIRST_USER).await.unwrap();
-            let rows = awaited(services, &caller, &self.id, line, limit, patience).await.unwrap();
+            let rows = awaited(services, &caller, &Whose::Job(self.id.clone()), line, limit, patience).await.unwrap();
             rows.into_iter().map(|row| (row.line, row.message)).collect()
         }
 
@@ -283,6 +333,34 @@ mod tests {
         run.cloud.ask("POST", &format!("/jobs/{}/destroy", run.id), None).await;
         let gone = run.cloud.ask("GET", &format!("/jobs/logs?jobId={}&line=2", run.id), None).await;
         assert_eq!(printed(&gone).0, 404, "{}", gone.text);
+    }
+
+    #[tokio::test]
+    async fn an_experiment_s_log_is_that_of_its_latest_run() {
+        let cloud = Cloud::new().await;
+        cloud.ask("POST", "/projects/", Some(serde_json::json!({ "name": "p" }))).await;
+        let wire = serde_json::json!({ "projectHandle": "p", "container": "busybox", "name": "n" });
+        let made = cloud.ask("POST", "/experiments/v2/experiments/", Some(wire)).await;
+        let id: ExperimentId = made.body["handle"].as_str().unwrap().parse().unwrap();
+        let services = cloud.0.services.clone();
+        let caller = services.local_admin(FIRST_USER).await.unwrap();
+        let whose = Whose::Experiment(id.clone());
+        let rows = |line, patience| awaited(&services, &caller, &whose, line, 10, Duration::from_millis(patience));
+        let banner = rows(0, 20_000).await.unwrap();
+        assert!(banner[0].message.contains("was not started yet"), "{banner:?}");
+        assert_eq!(rows(1, 1).await.unwrap(), []);
+
+        let job = services.start_experiment(&caller, &id, None).await.unwrap().job.workload.id;
+        let run = Run { cloud, id: job };
+        run.place().await;
+        run.print(1, &["a"]);
+        assert_eq!(rows(1, 20_000).await.unwrap()[0].message, "a");
+        run.end(false).await;
+        assert_eq!(rows(2, 20_000).await.unwrap()[0].message, END);
+        services.delete_job(&caller, &run.id).await.unwrap();
+        assert_eq!(rows(2, 20_000).await.unwrap()[0].message, END);
+        services.delete_experiment(&caller, &id).await.unwrap();
+        assert_eq!(rows(2, 20_000).await.unwrap_err().status(), 404);
     }
 
     #[test]

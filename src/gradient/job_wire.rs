@@ -103,7 +103,7 @@ impl JobWire {
         Ok(())
     }
 
-    /// Reads the environment. Numbers and truth values become their text.
+    /// Reads the environment.
     fn env(&self) -> Result<BTreeMap<String, String>, Problem> {
         const FIELD: &str = "envVars";
         let mut read: Value = json(FIELD, &self.env_vars)?;
@@ -111,23 +111,30 @@ impl JobWire {
         if let Value::String(inner) = &read {
             read = json(FIELD, inner)?;
         }
-        let variables = match read {
-            Value::Null => return Ok(BTreeMap::new()),
-            Value::Object(variables) => variables,
-            _ => return Err(Problem::invalid("bad_env", FIELD, "envVars is a JSON object: {\"NAME\": \"value\"}")),
-        };
-        let text = |(name, value): (String, Value)| match value {
-            Value::String(text) => Ok((name, text)),
-            Value::Null => Ok((name, String::new())),
-            Value::Bool(_) | Value::Number(_) => Ok((name, value.to_string())),
-            Value::Array(_) | Value::Object(_) => {
-                let field =
-                    format!("{FIELD}.{}", name.chars().filter(|c| !c.is_control()).take(64).collect::<String>());
-                Err(Problem::invalid("bad_env", field, "the value of a variable is a text or a number"))
-            }
-        };
-        variables.into_iter().map(text).collect()
+        variables(FIELD, read)
     }
+}
+
+/// Reads an environment. Numbers and truth values become their text.
+pub fn variables(field: &str, read: Value) -> Result<BTreeMap<String, String>, Problem> {
+    let variables = match read {
+        Value::Null => return Ok(BTreeMap::new()),
+        Value::Object(variables) => variables,
+        _ => {
+            let detail = format!("{field} is a JSON object: {{\"NAME\": \"value\"}}");
+            return Err(Problem::invalid("bad_env", field, detail));
+        }
+    };
+    let text = |(name, value): (String, Value)| match value {
+        Value::String(text) => Ok((name, text)),
+        Value::Null => Ok((name, String::new())),
+        Value::Bool(_) | Value::Number(_) => Ok((name, value.to_string())),
+        Value::Array(_) | Value::Object(_) => {
+            let field = format!("{field}.{}", name.chars().filter(|c| !c.is_control()).take(64).collect::<String>());
+            Err(Problem::invalid("bad_env", field, "the value of a variable is a text or a number"))
+        }
+    };
+    variables.into_iter().map(text).collect()
 }
 
 /// Reads a parameter that is JSON; nothing when it is empty.
@@ -139,7 +146,7 @@ fn json<T: DeserializeOwned + Default>(field: &str, text: &str) -> Result<T, Pro
 }
 
 /// Reads `host:container`, or a port of the container alone, with commas between several.
-fn ports(text: &str) -> Result<Vec<Port>, Problem> {
+pub fn ports(text: &str) -> Result<Vec<Port>, Problem> {
     let number = |text: &str| {
         text.trim().parse().map_err(|_| {
             let detail = "ports are written as host:container with commas between them, such as 8080:80,6006:6006";

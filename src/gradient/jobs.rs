@@ -1,17 +1,15 @@
 //! `jobs`: create, list, look, stop, delete.
 
-use std::time::Duration;
-
 use axum::{
     Extension, Json,
     extract::{Request, State},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    ending::{PATIENCE, end_and_delete},
     filter::Filter,
     form,
     held::held,
@@ -22,13 +20,8 @@ use super::{
 use crate::{
     api::{self, Lease, Path, Problem, Query},
     domain::{caller::Caller, id::JobId, job::JobFilter},
-    service::{ServiceError, Services, jobs::JobNow},
+    service::{Services, jobs::JobNow},
 };
-
-/// How long a job that is to be deleted may take to end.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How often it is looked at meanwhile.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// What is made, by its id.
 #[derive(Debug, Serialize)]
@@ -56,21 +49,22 @@ pub async fn create(
         true => None,
         false => Some(services.project_named(&caller, wanted.project_id.clone()).await?.to_string()),
     };
-    let upload = form::upload(&services, &caller, lease, request).await?;
+    let upload = form::upload(&services, &caller, lease, request, None).await?;
     let made = services.submit_job(&caller, wanted.draft(upload, project)?, None, None).await?;
     Ok(Json(Made { id: made.job.workload.id }))
 }
 
 /// Lists jobs, newest first.
 pub async fn list(State(services): State<Services>, caller: Caller, filter: Filter) -> Result<Json<Jobs>, Problem> {
-    if filter.wants("experimentId").is_some() {
-        return Ok(Json(Jobs { job_list: Vec::new() }));
-    }
+    let experiment = match filter.wants("experimentId") {
+        Some(named) => Some(services.experiment(&caller, &named.parse()?).await?.experiment.id),
+        None => None,
+    };
     let project = match filter.wants("projectId").or(filter.wants("project")) {
         Some(named) => Some(services.project_named(&caller, named.to_owned()).await?),
         None => None,
     };
-    let wanted = JobFilter { project, ..JobFilter::default() };
+    let wanted = JobFilter { project, experiment, ..JobFilter::default() };
     let read = |before, _| services.jobs(&caller, wanted.clone(), before, PAGE);
     let tagged = |now: &JobNow| filter.wants_tags(&now.job.tags);
     let found = pages::some(&filter, read, |now| now.job.workload.seq, tagged).await?;
@@ -112,28 +106,11 @@ pub async fn destroy(
     lease: Lease,
     Path(id): Path<JobId>,
 ) -> Result<Json<Value>, Problem> {
-    held(end_and_delete(&services, &caller, &id, PATIENCE), lease, &stop).await?;
+    let what = format!("job {id}");
+    let delete = || services.delete_job(&caller, &id);
+    let end = || async { services.stop_job(&caller, &id).await.map(drop) };
+    held(end_and_delete(&what, "job_not_finished", PATIENCE, delete, end), lease, &stop).await?;
     Ok(Json(json!({})))
-}
-
-async fn end_and_delete(services: &Services, caller: &Caller, id: &JobId, patience: Duration) -> Result<(), Problem> {
-    let until = Instant::now() + patience;
-    let mut asked = false;
-    loop {
-        match services.delete_job(caller, id).await {
-            Err(ServiceError::Conflict { code: "job_not_finished", .. }) => {}
-            done => return Ok(done?),
-        }
-        if Instant::now() >= until {
-            let detail = format!("job {id} is being stopped: delete it once it is over");
-            return Err(Problem::conflict("job_not_finished", detail));
-        }
-        if !asked {
-            services.stop_job(caller, id).await?;
-            asked = true;
-        }
-        tokio::time::sleep(LOOK).await;
-    }
 }
 
 #[cfg(test)]
@@ -189,7 +166,6 @@ mod tests {
         }
         assert_eq!(ids(cloud.get(&wanted("projectId", project)).await), [id.as_str()]);
         assert_eq!(ids(cloud.get(&wanted("project", "other")).await), [other.as_str()]);
-        assert_eq!(ids(cloud.get(&wanted("experimentId", "e1")).await), Vec::<String>::new());
         let tagged = "/jobs/getJobList/?modelName=team&tagFilter%5B0%5D=x&tagFilter%5B1%5D=b";
         assert_eq!(ids(cloud.get(tagged).await), [id.as_str()]);
 
@@ -246,7 +222,8 @@ mod tests {
             ("GET", "/jobs/logs?line=-1&jobId=js0123456789ab", None, 422),
             ("GET", "/jobs/logs?limit=0&jobId=js0123456789ab", None, 422),
             ("GET", "/jobs/logs?jobId=x", None, 404),
-            ("GET", "/jobs/logs?experimentId=x", None, 422),
+            ("GET", "/jobs/logs?experimentId=x", None, 404),
+            ("GET", "/jobs/logs?line=0", None, 422),
             ("GET", "/jobs/artifactsListV2", None, 404),
             ("GET", "/jobs/artifactsGet?jobId=", None, 404),
             ("GET", "/jobs/metrics", None, 501),
@@ -293,7 +270,11 @@ mod tests {
         let id: JobId = created(&cloud, &[("container", "busybox")]).await.parse().unwrap();
         let caller = cloud.0.services.local_admin(FIRST_USER).await.unwrap();
         // Nobody stops jobs in here.
-        let refused = end_and_delete(&cloud.0.services, &caller, &id, LOOK).await.unwrap_err();
+        let services = &cloud.0.services;
+        let delete = || services.delete_job(&caller, &id);
+        let end = || async { services.stop_job(&caller, &id).await.map(drop) };
+        let patience = std::time::Duration::from_millis(200);
+        let refused = end_and_delete("it", "job_not_finished", patience, delete, end).await.unwrap_err();
         assert_eq!((refused.status().as_u16(), refused.code()), (409, "job_not_finished"));
         let (now, _) = cloud.0.services.job(&caller, &id).await.unwrap();
         assert!(now.job.workload.stop_asked_at.is_some());

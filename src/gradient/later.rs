@@ -13,7 +13,10 @@ const LATER: &[(&str, &str)] = &[
     ("/mlModels/", "models are not on this box yet: keep their files in a dataset"),
     ("/deployments/", "deployments are not on this box yet: run a job that publishes a port"),
     ("/graphql", "deployments are not on this box yet: run a job that publishes a port"),
-    ("/experiments/", "experiments are not on this box yet: run a job"),
+    (
+        "/experiments/v2/hyperopt/",
+        "hyperparameter searches are not on this box yet: run an experiment of a single node for each try",
+    ),
     ("/tensorboards/", "TensorBoards are not on this box yet: a job's charts are on its page"),
     ("/jobs/", "this is not on this box yet: a job's page and the API have its metrics and charts"),
     ("/machines/", "this box is the only machine: run a job, and choose its machine type"),

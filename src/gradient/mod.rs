@@ -20,9 +20,13 @@ mod clusters;
 mod dataset_files;
 mod dataset_tags;
 mod datasets;
+mod ending;
 mod entity_tags;
 pub mod environment;
 mod error;
+mod experiment_view;
+mod experiment_wire;
+mod experiments;
 mod filter;
 mod form;
 mod held;
@@ -44,6 +48,7 @@ mod teams;
 mod versions;
 mod web;
 mod workspace;
+mod workspace_upload;
 
 pub use router::router;
 

@@ -10,8 +10,9 @@ use axum::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ROOT, clusters, dataset_files, dataset_tags, datasets, entity_tags, environment, error, job_artifacts, job_logs,
-    jobs, later, machine_types, objects, projects, secrets, storage_providers, teams, versions, web,
+    ROOT, clusters, dataset_files, dataset_tags, datasets, entity_tags, environment, error, experiments, job_artifacts,
+    job_logs, jobs, later, machine_types, objects, projects, secrets, storage_providers, teams, versions, web,
+    workspace_upload,
 };
 use crate::{
     api::{KeyBook, caller},
@@ -48,7 +49,24 @@ fn closed_routes() -> Router<Services> {
         .route("/clusters/getClusters", get(clusters::list))
         .route("/vmTypes/getVmTypesByClusters", get(machine_types::list))
         .route("/machines/getAvailability/", get(machine_types::availability))
+        .merge(experiment_routes())
         .merge(data_routes())
+}
+
+/// Experiments. The client asks the first generation of that API to make them and the second for the rest, or
+/// the second for all where it was told a cluster.
+fn experiment_routes() -> Router<Services> {
+    let one = get(experiments::details).delete(experiments::delete);
+    let of = |root: &str| {
+        Router::new()
+            .route(&format!("{root}/experiments/"), get(experiments::list).post(experiments::create))
+            .route(&format!("{root}/experiments/run/"), post(experiments::run))
+            .route(&format!("{root}/experiments/{{id}}/"), one.clone())
+            .route(&format!("{root}/experiments/{{id}}/start/"), put(experiments::start))
+            .route(&format!("{root}/experiments/{{id}}/stop/"), put(experiments::stop))
+            .route(&format!("{root}/workspace/get_presigned_url"), get(workspace_upload::presigned))
+    };
+    of("/experiments/v1").merge(of("/experiments/v2"))
 }
 
 /// Storage providers and datasets.
@@ -85,6 +103,7 @@ fn open_routes() -> Router<Services> {
         .route(&at(objects::OBJECTS), files)
         .route(&at(objects::PARTS), put(objects::put_part))
         .route(&at(objects::LISTINGS), get(objects::list))
+        .route(&at(workspace_upload::WORKSPACES), post(workspace_upload::post))
 }
 
 /// Puts the room together. Requests that are held open end when `stop` is cancelled.
@@ -174,13 +193,19 @@ pub mod tests {
         ("POST", "/jobs/js0000000000ab/stop"),
         ("POST", "/jobs/js0000000000ab/destroy"),
         ("POST", "/jobs/js0000000000ab/artifactsDestroy"),
+        ("POST", "/experiments/v1/experiments/"),
+        ("POST", "/experiments/v1/experiments/run/"),
+        ("POST", "/experiments/v2/experiments/"),
+        ("PUT", "/experiments/v2/experiments/e0000000000000/start/"),
+        ("PUT", "/experiments/v2/experiments/e0000000000000/stop/"),
+        ("DELETE", "/experiments/v2/experiments/e0000000000000/"),
     ];
 
     /// A body that every one of them understands.
     fn understood() -> Value {
         json!({
             "name": "n", "storageProviderId": "spl000000000000", "type": "s3", "value": "v", "version": "abcdefg",
-            "message": "m", "entity": "project", "entityId": "p00000000", "tags": ["t"],
+            "projectHandle": "new", "container": "x", "machineType": "cpu-small", "message": "m", "entity": "project", "entityId": "p00000000", "tags": ["t"],
             "config": { "bucket": "b", "accessKey": "k", "secretAccessKey": "s" },
         })
     }
@@ -189,6 +214,7 @@ pub mod tests {
     async fn a_key_that_may_only_look_changes_nothing_on_this_wire_either() {
         let cloud = Cloud::new().await;
         let caller = cloud.0.services.local_admin("admin").await.unwrap();
+        cloud.ask("POST", "/projects/", Some(json!({ "name": "new" }))).await;
         let (_, key) = cloud.0.services.create_key(&caller, "looker".to_owned(), Scope::Read, None).await.unwrap();
         for (method, path) in CHANGES {
             let body = (!path.contains("createJob")).then(understood);
@@ -219,6 +245,10 @@ pub mod tests {
             "/datasets/%2e%2e/versions",
             "/entityTags/getTags",
             "/storageProviders/%00",
+            "/experiments/v2/experiments/?limit=x&offset=-1&projectHandle[0]=%00&projectHandle[=%ff&tag=%27",
+            "/experiments/v2/experiments/e%00/",
+            "/experiments/v1/workspace/get_presigned_url",
+            "/jobs/logs?experimentId=e%ff&line=-1",
         ];
         for path in reads {
             let answer = cloud.ask("GET", path, None).await;
@@ -236,7 +266,12 @@ pub mod tests {
     #[tokio::test]
     async fn what_is_not_here_yet_says_what_to_use_instead() {
         let cloud = Cloud::new().await;
-        for path in ["/notebooks/v2/createNotebook", "/workflows", "/tensorboards/v1/"] {
+        for path in [
+            "/notebooks/v2/createNotebook",
+            "/workflows",
+            "/tensorboards/v1/",
+            "/experiments/v2/hyperopt/create_and_start/",
+        ] {
             let answer = cloud.ask("POST", path, Some(json!({}))).await;
             let (status, words) = printed(&answer);
             assert!(status == 501 && words.contains("not on this box yet"), "{path}: {}", answer.text);

@@ -4,7 +4,7 @@
 use axum::{extract::Path, response::Redirect};
 
 /// What has a page of its own.
-const KINDS: &[&str] = &["projects", "jobs"];
+const KINDS: &[&str] = &["projects", "jobs", "experiments"];
 
 /// Leads to the page of whatever the cloud's path names; to the first page where there is none.
 pub async fn lead(Path((_namespace, rest)): Path<(String, String)>) -> Redirect {
@@ -36,6 +36,7 @@ mod tests {
             ("projects/p1", "/projects/p1"),
             ("projects/p1/jobs/js1", "/jobs/js1"),
             ("jobs/js1", "/jobs/js1"),
+            ("projects/p1/experiments/e1", "/experiments/e1"),
             ("projects", "/"),
             ("/evil.example", "/"),
             ("jobs/..%2f", "/"),

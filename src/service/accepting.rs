@@ -1,76 +1,96 @@
-//! Turns a checked draft into a workload, in the transaction that accepts it: its secrets, its upload and
-//! its datasets have to be there.
+//! What a checked draft means at the moment when it is accepted: its project, its secrets, its upload and
+//! its datasets have to be there, in the transaction that accepts it.
 
 use super::{
-    Invalid, ServiceError,
+    Invalid, ServiceError, Services,
     job_draft::CheckedJob,
     job_mounts::{self, Mounts},
 };
 use crate::{
     domain::{
         caller::Caller,
-        id::{JobId, ProjectId},
+        id::{JobId, ProjectId, UploadId},
         workload::{Kind, Needs, Spec, Workspace},
     },
     store::{Tx, secrets, uploads, workloads::NewWorkload},
 };
 
-/// Returns the workload `(id, kind)` that a draft becomes, and what it reads and writes of datasets.
-///
-/// # Errors
-/// [`ServiceError::Invalid`] names the first thing that is not there.
-pub(super) fn workload(
-    tx: &Tx<'_>,
-    caller: &Caller,
-    (id, kind): (JobId, Kind),
-    project: ProjectId,
-    checked: &CheckedJob,
-) -> Result<(NewWorkload, Mounts), ServiceError> {
-    for (field, name) in &checked.secrets {
-        if secrets::sealed(tx, &caller.team, &project, name)?.is_none() {
-            let shown: String = name.chars().filter(|c| !c.is_control()).take(128).collect();
-            let message =
-                format!("there is no secret “{shown}” for this project or its team: set it first, or correct the name");
-            return Err(Invalid::new(field, "unknown_secret", message).into());
+/// A draft of which everything was found.
+pub(super) struct Settled {
+    pub project: ProjectId,
+    /// The archive that its workspace is made of.
+    pub upload: Option<UploadId>,
+    mounts: Mounts,
+    /// With what its mounts are found to be.
+    pub spec: Spec,
+}
+
+impl Services {
+    /// Holds a draft to what there is. Makes the project that it names where there is none.
+    ///
+    /// # Errors
+    /// [`ServiceError::Invalid`] names the first thing that is not there.
+    pub(super) fn settle(&self, tx: &Tx<'_>, caller: &Caller, checked: &CheckedJob) -> Result<Settled, ServiceError> {
+        let project = self.project_for(tx, caller, &checked.project)?;
+        for (field, name) in &checked.secrets {
+            if secrets::sealed(tx, &caller.team, &project, name)?.is_none() {
+                let shown: String = name.chars().filter(|c| !c.is_control()).take(128).collect();
+                let message = format!(
+                    "there is no secret “{shown}” for this project or its team: set it first, or correct the name"
+                );
+                return Err(Invalid::new(field.as_str(), "unknown_secret", message).into());
+            }
         }
+        let upload = match &checked.spec.workspace {
+            Workspace::Upload(upload) => Some(upload.clone()),
+            _ => None,
+        };
+        if let Some(upload) = &upload
+            && !uploads::exists(tx, &caller.team, upload)?
+        {
+            let message = format!("there is no upload {upload}, or it has expired: upload the archive again");
+            return Err(Invalid::new("workspace.upload", "unknown_upload", message).into());
+        }
+        let mounts = job_mounts::find(tx, caller, &checked.datasets, &checked.outputs)?;
+        let spec = Spec {
+            inputs: mounts.inputs.iter().map(|(_, input)| input.clone()).collect(),
+            outputs: mounts.outputs.iter().map(|(_, output)| output.clone()).collect(),
+            ..checked.spec.clone()
+        };
+        Ok(Settled { project, upload, mounts, spec })
     }
-    let upload = match &checked.spec.workspace {
-        Workspace::Upload(upload) => Some(upload.clone()),
-        _ => None,
-    };
-    if let Some(upload) = &upload
-        && !uploads::exists(tx, &caller.team, upload)?
-    {
-        let message = format!("there is no upload {upload}, or it has expired: upload the archive again");
-        return Err(Invalid::new("workspace.upload", "unknown_upload", message).into());
+}
+
+impl Settled {
+    /// Returns the workload `(id, kind)` that the draft becomes, and what it reads and writes of datasets.
+    pub(super) fn workload(
+        self,
+        caller: &Caller,
+        (id, kind): (JobId, Kind),
+        checked: &CheckedJob,
+    ) -> (NewWorkload, Mounts) {
+        let machine = &checked.machine_type;
+        let new = NewWorkload {
+            id,
+            kind,
+            team: caller.team.clone(),
+            user: caller.user.clone(),
+            project: self.project,
+            name: checked.name.clone(),
+            needs: Needs {
+                cpu_millis: u32::try_from(machine.cpu_millis).unwrap_or(u32::MAX),
+                memory_bytes: machine.memory_bytes,
+                gpus: machine.gpus,
+                gpu_share: machine.share,
+                gpu_model: machine.gpu_model.clone(),
+                mig_profile: machine.mig_profile.clone(),
+            },
+            spec: self.spec,
+            priority: checked.priority,
+            time_limit: checked.time_limit,
+            retries: checked.retries,
+            upload: self.upload,
+        };
+        (new, self.mounts)
     }
-    let mounts = job_mounts::find(tx, caller, &checked.datasets, &checked.outputs)?;
-    let spec = Spec {
-        inputs: mounts.inputs.iter().map(|(_, input)| input.clone()).collect(),
-        outputs: mounts.outputs.iter().map(|(_, output)| output.clone()).collect(),
-        ..checked.spec.clone()
-    };
-    let machine = &checked.machine_type;
-    let new = NewWorkload {
-        id,
-        kind,
-        team: caller.team.clone(),
-        user: caller.user.clone(),
-        project,
-        name: checked.name.clone(),
-        needs: Needs {
-            cpu_millis: u32::try_from(machine.cpu_millis).unwrap_or(u32::MAX),
-            memory_bytes: machine.memory_bytes,
-            gpus: machine.gpus,
-            gpu_share: machine.share,
-            gpu_model: machine.gpu_model.clone(),
-            mig_profile: machine.mig_profile.clone(),
-        },
-        spec,
-        priority: checked.priority,
-        time_limit: checked.time_limit,
-        retries: checked.retries,
-        upload,
-    };
-    Ok((new, mounts))
 }

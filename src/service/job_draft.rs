@@ -14,8 +14,10 @@ use super::{
 };
 use crate::domain::{
     dataset::{DatasetRef, Reference, Use},
-    id::JobId,
+    experiment::Plan,
+    id::{JobId, ProjectId},
     image_ref::ImageRef,
+    job::Job,
     machine_type::{Catalogue, MachineType},
     user_path::shown,
     workload::{Command, Password, Port, Retries, Spec, Workspace},
@@ -143,21 +145,20 @@ impl JobDraft {
     }
 
     /// Makes a draft of an earlier job, with all that it was.
-    pub fn of(job: &crate::domain::job::Job, spec: &Spec) -> Self {
+    pub fn of(job: &Job, spec: &Spec) -> Self {
         let workload = &job.workload;
-        Self {
-            name: Some(workload.name.clone()),
-            project: Some(workload.project.to_string()),
-            time_limit_seconds: workload.time_limit.map(|limit| limit.as_secs()),
-            retries: Some(workload.retries),
-            tags: Some(job.tags.clone()),
-            priority: Some(workload.priority),
-            ..Self::of_spec(spec)
-        }
+        let plan = Plan {
+            spec: spec.clone(),
+            priority: workload.priority,
+            time_limit: workload.time_limit,
+            retries: workload.retries,
+        };
+        Self { tags: Some(job.tags.clone()), ..Self::of_plan(&workload.name, &workload.project, &plan) }
     }
 
-    /// Makes a draft of what something ran, without name and limits.
-    pub fn of_spec(spec: &Spec) -> Self {
+    /// Makes a draft of what an experiment keeps, or an earlier job had, without tags.
+    pub fn of_plan(name: &str, project: &ProjectId, plan: &Plan) -> Self {
+        let spec = &plan.spec;
         let workspace = match spec.workspace.clone() {
             Workspace::Empty => DraftWorkspace::Empty,
             Workspace::Upload(id) => DraftWorkspace::Upload(id.to_string()),
@@ -169,6 +170,8 @@ impl JobDraft {
         let (registry_username, registry_password) =
             spec.registry.clone().map(|c| (c.username, DraftPassword::Kept(c.password))).unzip();
         Self {
+            name: Some(name.to_owned()),
+            project: Some(project.to_string()),
             // A built image's name is the job's own, so the clone gets one of its own.
             image: spec.build.is_none().then(|| spec.image.clone()),
             command: Some(spec.command.clone()),
@@ -196,7 +199,10 @@ impl JobDraft {
                     .map(|output| DraftMount { reference: output.reference.clone(), name: Some(output.name.clone()) })
                     .collect(),
             ),
-            ..Self::default()
+            time_limit_seconds: plan.time_limit.map(|limit| limit.as_secs()),
+            retries: Some(plan.retries),
+            tags: None,
+            priority: Some(plan.priority),
         }
     }
 

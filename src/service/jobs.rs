@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
 use super::{
-    ServiceError, Services, accepting, blocking,
+    ServiceError, Services, blocking,
     job_draft::{CheckedJob, JobDraft},
     job_mounts,
     job_rules::check_tags,
@@ -59,49 +59,67 @@ impl Services {
         if *self.board.disk() == DiskRoom::Full {
             return Err(ServiceError::DiskFull);
         }
-        let draft = match &clone_of {
-            Some(id) => {
-                let (job, spec) = self.find_job(caller, id).await?;
-                JobDraft::of(&job, &spec).with(draft)
-            }
-            None => draft,
-        };
+        let draft = self.over_earlier(caller, clone_of.as_ref(), draft).await?;
         let id = JobId::mint(&*self.ids);
-        let catalogue = self.board.catalogue();
-        let checked = draft.check(&id, &catalogue, self.settings.longest_time_limit, |password| {
-            let sealed = self.sealer.seal(PASSWORD_PLACE, password.as_bytes())?;
-            Ok::<_, ServiceError>(BASE64.encode(sealed))
-        })?;
+        let checked = self.check_draft(&id, draft)?;
+        let origin = jobs::Origin { clone_of, experiment: None };
         let (services, caller) = (self.clone(), caller.clone());
-        let job = self.store.write(move |tx| services.accept(tx, &caller, id, checked, clone_of, idempotency)).await?;
+        let job = self
+            .store
+            .write(move |tx| {
+                if let Some(key) = &idempotency
+                    && let Some(earlier) = earlier(tx, &caller, key)?
+                {
+                    return Ok(earlier);
+                }
+                services.accept(tx, &caller, id, checked, &origin, idempotency.as_ref())
+            })
+            .await?;
         Ok(self.now(job))
     }
 
-    fn accept(
+    /// Lays a draft over the earlier job that it names, if it names one.
+    pub(super) async fn over_earlier(
+        &self,
+        caller: &Caller,
+        earlier: Option<&JobId>,
+        draft: JobDraft,
+    ) -> Result<JobDraft, ServiceError> {
+        let Some(id) = earlier else { return Ok(draft) };
+        let (job, spec) = self.find_job(caller, id).await?;
+        Ok(JobDraft::of(&job, &spec).with(draft))
+    }
+
+    /// Holds a draft to every rule that needs no store. `id` is that of the job that it becomes.
+    pub(super) fn check_draft(&self, id: &JobId, draft: JobDraft) -> Result<CheckedJob, ServiceError> {
+        let catalogue = self.board.catalogue();
+        draft.check(id, &catalogue, self.settings.longest_time_limit, |password| {
+            let sealed = self.sealer.seal(PASSWORD_PLACE, password.as_bytes())?;
+            Ok::<_, ServiceError>(BASE64.encode(sealed))
+        })
+    }
+
+    /// Makes a job of a draft that was checked.
+    pub(super) fn accept(
         &self,
         tx: &Tx<'_>,
         caller: &Caller,
         id: JobId,
         checked: CheckedJob,
-        clone_of: Option<JobId>,
-        idempotency: Option<IdempotencyKey>,
+        origin: &jobs::Origin,
+        idempotency: Option<&IdempotencyKey>,
     ) -> Result<Job, ServiceError> {
         let now = self.clock.now();
-        if let Some(key) = &idempotency
-            && let Some(earlier) = earlier(tx, caller, key)?
-        {
-            return Ok(earlier);
-        }
         let limit = self.settings.jobs_waiting_per_team;
         if workloads::waiting(tx, &caller.team, limit)? >= limit {
             let message = format!("{limit} jobs of your team are waiting already, which is the most: try again later");
             return Err(ServiceError::TooMany { code: "too_many_waiting", message });
         }
-        let project = self.project_for(tx, caller, &checked.project)?;
-        let (new, mounts) = accepting::workload(tx, caller, (id.clone(), Kind::Job), project, &checked)?;
-        let seq = jobs::insert(tx, &new, clone_of.as_ref(), &checked.tags, now)?;
+        let settled = self.settle(tx, caller, &checked)?;
+        let (new, mounts) = settled.workload(caller, (id.clone(), Kind::Job), &checked);
+        let seq = jobs::insert(tx, &new, origin, &checked.tags, now)?;
         job_mounts::insert(tx, (seq, &id, &new.name), &caller.team, &mounts, now)?;
-        if let Some(key) = &idempotency {
+        if let Some(key) = idempotency {
             idempotency::insert(tx, &caller.user, key, id.as_str(), now)?;
         }
         find(tx, caller, &id).map(|(job, _)| job)
@@ -224,7 +242,7 @@ impl Services {
         Ok(self.sealer.open(PASSWORD_PLACE, sealed)?)
     }
 
-    fn now(&self, job: Job) -> JobNow {
+    pub(super) fn now(&self, job: Job) -> JobNow {
         let now = self.clock.now();
         let pending = job.workload.state == State::Pending;
         JobNow {
@@ -242,7 +260,7 @@ fn find(connection: &rusqlite::Connection, caller: &Caller, id: &JobId) -> Resul
 }
 
 /// Returns the job that an earlier request with this key made.
-fn earlier(
+pub(super) fn earlier(
     connection: &rusqlite::Connection,
     caller: &Caller,
     key: &IdempotencyKey,

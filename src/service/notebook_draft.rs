@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::{Invalid, job_draft::JobDraft};
 use crate::domain::{
+    experiment::Plan,
     notebook::{Limits, Notebook},
-    workload::Command,
+    workload::{Command, Retries},
 };
 
 /// The shortest time after which a session ends by itself: shorter is a mistake in the unit.
@@ -48,13 +49,12 @@ impl Default for NotebookRules {
 impl NotebookDraft {
     /// Makes a draft of a notebook as it stands.
     pub fn of(notebook: &Notebook) -> Self {
+        let plan = Plan { spec: notebook.spec.clone(), priority: 0, time_limit: None, retries: Retries::default() };
         let said = |limit: Option<Duration>| Some(limit.map_or(Limit::Never, Limit::After));
         Self {
             run: JobDraft {
-                name: Some(notebook.name.clone()),
-                project: Some(notebook.project.to_string()),
                 tags: Some(notebook.tags.clone()),
-                ..JobDraft::of_spec(&notebook.spec)
+                ..JobDraft::of_plan(&notebook.name, &notebook.project, &plan)
             },
             is_public: Some(notebook.is_public),
             keep_packages: Some(notebook.spec.keep_packages),

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
 use super::{
-    Invalid, ServiceError, Services, accepting, blocking,
+    Invalid, ServiceError, Services, blocking,
     job_draft::{CheckedJob, DraftWorkspace},
     job_mounts,
     job_rules::check_tags,
@@ -118,20 +118,18 @@ impl Services {
                 {
                     return Ok(earlier);
                 }
-                let project = services.project_for(tx, &caller, &checked.project)?;
                 // Also where it is not started: a name that is wrong is told at once.
-                let kind = Kind::Notebook(id.clone());
-                let (workload, _) = accepting::workload(tx, &caller, (session.clone(), kind), project, &checked)?;
+                let settled = services.settle(tx, &caller, &checked)?;
                 let new = notebooks::NewNotebook {
                     id: id.clone(),
                     team: caller.team.clone(),
                     user: caller.user.clone(),
-                    project: workload.project,
-                    name: workload.name,
+                    project: settled.project,
+                    name: checked.name.clone(),
                     tags: checked.tags.clone(),
                     is_public,
                     fork_of,
-                    spec: workload.spec,
+                    spec: settled.spec,
                     limits,
                 };
                 notebooks::insert(tx, &new, now)?;
@@ -243,8 +241,7 @@ impl Services {
             return Err(ServiceError::Conflict { code, message });
         }
         let kind = Kind::Notebook(notebook.id.clone());
-        let project = self.project_for(tx, caller, &checked.project)?;
-        let (new, mounts) = accepting::workload(tx, caller, (id, kind), project, checked)?;
+        let (new, mounts) = self.settle(tx, caller, checked)?.workload(caller, (id, kind), checked);
         let seq = workloads::insert(tx, &new, now)?;
         notebooks::insert_session(tx, seq, limits.idle)?;
         job_mounts::insert(tx, (seq, &new.id, &new.name), &caller.team, &mounts, now)?;
@@ -305,26 +302,24 @@ impl Services {
         draft.run.workspace = None;
         let limits = draft.limits(&self.settings.notebooks)?;
         let is_public = draft.is_public.unwrap_or(before.is_public);
-        let (session, checked) = self.check_session(draft, limits)?;
+        let (_, checked) = self.check_session(draft, limits)?;
         let (services, caller, id) = (self.clone(), caller.clone(), id.clone());
         let notebook = self
             .store
             .write(move |tx| {
                 let now = services.clock.now();
                 let notebook = own(tx, &caller, &id)?;
-                let project = services.project_for(tx, &caller, &checked.project)?;
-                let kind = Kind::Notebook(id.clone());
-                let (workload, _) = accepting::workload(tx, &caller, (session, kind), project, &checked)?;
+                let settled = services.settle(tx, &caller, &checked)?;
                 let live = notebook.session.as_ref().filter(|session| session.is_live());
                 if let Some(live) = live.filter(|_| limits_said) {
                     notebooks::set_session_limits(tx, &notebook, &live.workload, limits, now)?;
                 }
                 let changed = Notebook {
                     name: check_text("name", checked.name.clone(), 128)?,
-                    project: workload.project,
+                    project: settled.project,
                     tags: check_tags(checked.tags.clone())?,
                     is_public,
-                    spec: Spec { workspace: notebook.spec.workspace.clone(), ..workload.spec },
+                    spec: Spec { workspace: notebook.spec.workspace.clone(), ..settled.spec },
                     limits,
                     ..notebook
                 };

@@ -7,7 +7,7 @@ use crate::{
         id::ProjectId,
         project::{Project, Repository},
     },
-    store::{StoreError, Tx, events, jobs, projects, workloads},
+    store::{StoreError, Tx, events, experiments, jobs, projects, workloads},
 };
 
 /// Jobs that are removed in one transaction while their project is deleted.
@@ -110,7 +110,7 @@ impl Services {
             .await
     }
 
-    /// Removes a project with its secrets and its jobs, all of which must be over.
+    /// Removes a project with its secrets, its experiments and its jobs, all of which must be over.
     pub async fn delete_project(&self, caller: &Caller, id: &ProjectId) -> Result<(), ServiceError> {
         caller.may(Action::DeleteProject)?;
         loop {
@@ -139,6 +139,7 @@ impl Services {
                         workloads::delete(tx, workload, now)?;
                     }
                     if over.is_empty() {
+                        experiments::delete_of_project(tx, &caller.team, &id, now)?;
                         projects::delete(tx, &id)?;
                         events::append(
                             tx,

@@ -1,6 +1,6 @@
 //! Uploads: archives that become workspaces.
 
-use std::sync::Arc;
+use std::{io::ErrorKind, sync::Arc};
 
 use futures_util::{Stream, StreamExt};
 
@@ -38,11 +38,24 @@ impl Services {
         caller: &Caller,
         body: impl Stream<Item = Result<bytes::Bytes, E>> + Unpin + Send,
     ) -> Result<Upload, ServiceError> {
+        self.upload_as(caller, UploadId::mint(&*self.ids), body).await
+    }
+
+    /// Takes an archive under a name that was given out before. It comes once.
+    pub async fn upload_as<E: std::fmt::Display>(
+        &self,
+        caller: &Caller,
+        id: UploadId,
+        body: impl Stream<Item = Result<bytes::Bytes, E>> + Unpin + Send,
+    ) -> Result<Upload, ServiceError> {
         caller.may(Action::SubmitJob)?;
         if *self.board.disk() == DiskRoom::Full {
             return Err(ServiceError::DiskFull);
         }
-        let id = UploadId::mint(&*self.ids);
+        let (team, name) = (caller.team.clone(), id.clone());
+        if self.store.read(move |connection| uploads::exists(connection, &team, &name)).await? {
+            return Err(here_already());
+        }
         let mut writer = self.uploads.begin(id).map_err(of_upload)?;
         let mut piece = Vec::with_capacity(PIECE);
         let (mut body, mut stream) = (paced(body), None);
@@ -94,6 +107,15 @@ fn of_upload(error: UploadError) -> ServiceError {
         UploadError::Bad(bad) => Invalid::new("body", "bad_archive", bad.to_string()).into(),
         UploadError::DiskFull => ServiceError::DiskFull,
         UploadError::NotFound(id) => ServiceError::not_found("upload", id),
+        // Two send under one name at the same time.
+        UploadError::Io(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty) => {
+            here_already()
+        }
         UploadError::Io(error) => error.into(),
     }
+}
+
+fn here_already() -> ServiceError {
+    let message = "this archive was sent already, or is being sent: ask for another address".to_owned();
+    ServiceError::Conflict { code: "upload_exists", message }
 }

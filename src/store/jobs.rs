@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use super::{StoreError, Tx, events, row::Json, workloads};
 use crate::domain::{
-    id::{JobId, ProjectId, TeamId},
+    id::{ExperimentId, JobId, ProjectId, TeamId},
     job::{Job, JobFilter},
     time::Timestamp,
     workload::{Spec, Workload},
@@ -12,20 +12,24 @@ use crate::domain::{
 
 const TAG: &str = "INSERT OR IGNORE INTO tags (team_id, tag, seq) VALUES (?1, ?2, ?3)";
 
+/// What a job comes from.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    pub clone_of: Option<JobId>,
+    pub experiment: Option<ExperimentId>,
+}
+
 /// Adds a workload that is a job, and returns its number.
 pub fn insert(
     tx: &Tx<'_>,
     new: &workloads::NewWorkload,
-    clone_of: Option<&JobId>,
+    origin: &Origin,
     tags: &[String],
     now: Timestamp,
 ) -> Result<i64, StoreError> {
     let seq = workloads::insert(tx, new, now)?;
-    tx.prepare_cached("INSERT INTO jobs (seq, clone_of, tags) VALUES (?1, ?2, ?3)")?.execute(params![
-        seq,
-        clone_of,
-        Json(tags)
-    ])?;
+    tx.prepare_cached("INSERT INTO jobs (seq, clone_of, experiment_id, tags) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![seq, origin.clone_of, origin.experiment, Json(tags)])?;
     let mut insert = tx.prepare_cached(TAG)?;
     for tag in tags {
         insert.execute(params![new.team, tag, seq])?;
@@ -36,7 +40,7 @@ pub fn insert(
 
 fn select(rest: &str) -> String {
     format!(
-        "SELECT {}, w.spec, j.clone_of, j.tags, p.name, u.name FROM workloads w
+        "SELECT {}, w.spec, j.clone_of, j.tags, p.name, u.name, j.experiment_id FROM workloads w
          CROSS JOIN jobs j ON j.seq = w.seq CROSS JOIN projects p ON p.id = w.project_id
          CROSS JOIN users u ON u.id = w.user_id {rest}",
         workloads::COLUMNS
@@ -55,6 +59,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(Job, Spec)> {
         tags: row.get::<_, Json<Vec<String>>>(W + 2)?.0,
         project_name: row.get(W + 3)?,
         user_name: row.get(W + 4)?,
+        experiment: row.get(W + 5)?,
     };
     Ok((job, spec))
 }
@@ -100,6 +105,10 @@ pub fn list(
     if let Some(user) = &filter.user {
         clauses.push_str(" AND w.user_id = :user");
         values.push((":user", user));
+    }
+    if let Some(experiment) = &filter.experiment {
+        clauses.push_str(" AND w.seq IN (SELECT r.seq FROM jobs r WHERE r.experiment_id = :experiment)");
+        values.push((":experiment", experiment));
     }
     if let Some(tag) = &filter.tag {
         clauses.push_str(" AND w.seq IN (SELECT t.seq FROM tags t WHERE t.team_id = :team AND t.tag = :tag)");

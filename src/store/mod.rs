@@ -19,6 +19,7 @@ pub mod cached_versions;
 pub mod damaged_contents;
 pub mod datasets;
 pub mod events;
+pub mod experiments;
 pub mod gpu_holdings;
 pub mod idempotency;
 pub mod imports;

@@ -45,6 +45,7 @@ text_columns!(
     id::JobId,
     id::NotebookId,
     id::TensorBoardId,
+    id::ExperimentId,
     id::SecretId,
     id::UploadId,
     id::DatasetId,

@@ -30,11 +30,12 @@ pub fn exists(connection: &Connection, team: &TeamId, id: &UploadId) -> Result<b
     Ok(query.exists(params![id, team])?)
 }
 
-/// Forgets uploads that have expired and that no workload names, and returns their ids.
+/// Forgets uploads that have expired and that no workload or experiment names, and returns their ids.
 pub fn prune(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<UploadId>, StoreError> {
     let mut query = tx.prepare_cached(
         "DELETE FROM uploads WHERE expires_at <= ?1
-         AND NOT EXISTS (SELECT 1 FROM workloads w WHERE w.upload_id = uploads.id) RETURNING id",
+         AND NOT EXISTS (SELECT 1 FROM workloads w WHERE w.upload_id = uploads.id)
+         AND NOT EXISTS (SELECT 1 FROM experiments e WHERE e.upload_id = uploads.id) RETURNING id",
     )?;
     let rows = query.query_map([now], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -16,6 +16,7 @@ class MockBox {
   signInSpent = false;
   session = { user: { id: "us1", name: "ada" }, team: { id: "te1", name: "Lovelace lab" }, scope: "admin", keyName: "admin", keyId: "ke1" };
   jobs = [];
+  experiments = [];
   projects = [{ id: "pr1", name: "default", createdAt: ago(9e5) }];
   secrets = [];
   keys = [{ id: "ke1", name: "admin", scope: "admin", user: "ada", createdAt: ago(9e5), expiresAt: null, lastUsedAt: ago(3), revokedAt: null, current: true }];
@@ -55,6 +56,9 @@ class MockBox {
     Object.assign(this.job("js8"), { datasets: [{ ref: "digits:stable", name: "digits", dataset: "dsdigits", version: "v2bbbbb", path: "/inputs/digits" }, { ref: "gradient/imagenet-mini", name: "imagenet-mini", dataset: "dsimgnet", version: "vimgnet", path: "/datasets/imagenet-mini" }], outputs: [{ ref: "digits", name: "cleaned", dataset: "dsdigits", version: null, state: "waiting", message: null }] });
     Object.assign(this.job("js5"), { datasets: [{ ref: "digits", name: "digits", dataset: "dsdigits", version: "v1aaaaa", path: "/inputs/digits" }], outputs: [{ ref: "digits", name: "digits", dataset: "dsdigits", version: "v3ccccc", state: "draft", message: "The job failed, so what it left is a draft." }] });
     for (const job of this.jobs) this.logs.set(job.id, job.id === "js8" ? trainingLog(4000) : job.startedAt ? trainingLog(260) : []);
+    this.keep({ id: "ex3", name: "digits-sweep", project: 2, tags: ["sweep"], command: "python sweep.py", ago: 120 });
+    this.keep({ id: "ex2", name: "resnet50", project: 2, tags: ["vision", "baseline"], machineType: "gpu-1", command: "python train.py --arch resnet50 --epochs 90", ago: 9e4, runs: ["js8", "js5", "js4"], modelType: "Tensorflow", modelPath: "/artifacts" });
+    this.keep({ id: "ex1", name: "finetune", project: 2, machineType: "gpu-1", command: "python finetune.py --lr 2e-5", ago: 1e5, runs: ["jsold4"] });
     this.#every(1000, () => this.write("js8"));
   }
 
@@ -83,11 +87,47 @@ class MockBox {
     const states = query.get("state")?.split(",");
     const text = query.get("q")?.toLowerCase();
     const fits = (job) =>
-      (!states || states.includes(job.state)) && (!query.get("project") || query.get("project") === job.project.id) && (!query.get("tag") || job.tags.includes(query.get("tag"))) && (!text || `${job.name} ${job.command} ${job.image}`.toLowerCase().includes(text));
+      (!states || states.includes(job.state)) && (!query.get("project") || query.get("project") === job.project.id) && (!query.get("experiment") || query.get("experiment") === job.experiment) && (!query.get("tag") || job.tags.includes(query.get("tag"))) && (!text || `${job.name} ${job.command} ${job.image}`.toLowerCase().includes(text));
     const all = this.jobs.filter(fits);
     const from = Number(query.get("cursor") ?? 0);
     const to = from + Number(query.get("limit") ?? 50);
     return { items: all.slice(from, to), next: to < all.length ? String(to) : null };
+  }
+
+  /** Keeps an experiment whose runs, latest first, are jobs that are there. */
+  keep({ id, name, project, tags = [], machineType = "cpu-small", image = "python:3.12-slim", command, runs = [], modelType = null, modelPath = null, ago: age }) {
+    const { id: projectId, name: projectName } = this.projects[project - 1];
+    for (const run of runs) this.job(run).experiment = id;
+    const spec = { image, command, name, project: projectName, machineType, env: { EPOCHS: "90" }, tags };
+    this.experiments.push({ id, name, project: { id: projectId, name: projectName }, user: { id: "us1", name: "ada" }, tags, image, command, machineType, modelType, modelPath, createdAt: ago(age), spec });
+  }
+
+  experiment(id) {
+    const kept = this.experiments.find((experiment) => experiment.id === id);
+    if (!kept) return kept;
+    const runs = this.jobs.filter((job) => job.experiment === id);
+    const latest = runs[0] ?? null;
+    return { ...kept, runs: runs.length, latestRun: latest, state: latest?.state ?? "created" };
+  }
+
+  listExperiments(query) {
+    const fits = (experiment) => (!query.get("tag") || experiment.tags.includes(query.get("tag"))) && (!query.get("q") || experiment.name.includes(query.get("q")));
+    return { items: this.experiments.filter(fits).map(({ id }) => this.experiment(id)), next: null };
+  }
+
+  startExperiment(id) {
+    const kept = this.experiment(id);
+    if (!kept) return kept;
+    const run = this.submit({ ...kept.spec });
+    run.experiment = id;
+    this.emit("experiment", id, "started");
+    return run;
+  }
+
+  stopExperiment(id) {
+    const kept = this.experiment(id);
+    if (kept?.latestRun) this.stop(kept.latestRun.id);
+    return this.experiment(id);
   }
 
   /** A submitted job prints a line and a chart's point a few times a second until it is stopped. */
@@ -242,7 +282,7 @@ class MockBox {
   }
 
   drop(kind, id) {
-    const list = { job: "jobs", secret: "secrets" }[kind];
+    const list = { job: "jobs", secret: "secrets", experiment: "experiments" }[kind];
     this[list] = this[list].filter((item) => item.id !== id);
     this.emit(kind, id, "deleted");
   }

@@ -21,6 +21,11 @@ const PAGES = {
   "job-preparing": ["/jobs/js6", "text=1.3 GiB of 3.4 GiB"],
   "job-missing": ["/jobs/nothing", "text=There is no such thing"],
   "new-job": ["/jobs/new", ".pick >> nth=4"],
+  experiments: ["/experiments", "text=digits-sweep"],
+  "experiments-none": ["/experiments?q=zzz", "text=No experiment fits"],
+  experiment: ["/experiments/ex2", "job-table tr.linked >> nth=2"],
+  "experiment-new": ["/experiments/ex3", "text=Not started yet"],
+  "experiment-failed": ["/experiments/ex1", "text=jsold4"],
   clone: ["/jobs/new?clone=js8", ".env-row"],
   projects: ["/projects", "text=speech-to-text"],
   project: ["/projects/pr2", "job-table tr.linked >> nth=3"],
@@ -90,6 +95,9 @@ test("a box on which nothing happened yet teaches the first job", async () => {
     await page.goto(`${fresh.url}/datasets`);
     await page.getByRole("region", { name: "New dataset as curl" }).getByText("/api/v1/datasets").waitFor();
     await picture(page, "light-first-dataset", { fullPage: true });
+    await page.goto(`${fresh.url}/experiments`);
+    await page.getByRole("region", { name: "New experiment as curl" }).getByText("/api/v1/experiments").waitFor();
+    await picture(page, "light-first-experiment", { fullPage: true });
     await page.goto(`${fresh.url}/storage`);
     await page.getByText("No buckets").waitFor();
     await page.getByText("The cache is empty").waitFor();
