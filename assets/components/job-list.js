@@ -40,12 +40,12 @@ export class JobList {
     return this.resource.load();
   }
 
-  show(none, { noProject = false } = {}) {
+  show(none, { noProject = false, runs = false } = {}) {
     return this.resource.show(({ items, next }) =>
       items.length
         ? html`
-            <job-table ?no-project=${noProject} .jobs=${items}></job-table>
-            ${next ? html`<div class="more"><button class="button small" @click=${() => this.#more()}>Show older jobs</button></div>` : nothing}`
+            <job-table ?no-project=${noProject} ?runs=${runs} .jobs=${items}></job-table>
+            ${next ? html`<div class="more"><button class="button small" @click=${() => this.#more()}>Show older ${runs ? "runs" : "jobs"}</button></div>` : nothing}`
         : none,
     );
   }

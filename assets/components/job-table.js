@@ -1,4 +1,5 @@
-// <job-table .jobs=${…}>: jobs as rows; the whole row leads to the job.
+// <job-table .jobs=${…}>: jobs as rows; the whole row leads to the job. With `runs` they are told apart by
+// their ids, for all are called the same; with `no-project` the project goes without saying.
 import { html, nothing, repeat } from "/html.js";
 import { commandText } from "/format.js";
 import { Element, reactive } from "/components/element.js";
@@ -12,7 +13,7 @@ class JobTable extends Element {
       <div class="table-wrap">
         <table>
           <thead>
-            <tr><th>Job</th><th>State</th>${this.hasAttribute("no-project") ? nothing : html`<th class="hide-narrow">Project</th>`}<th class="hide-narrow">Machine</th><th class="number hide-narrow">Ran</th><th class="number">Made</th></tr>
+            <tr><th>${this.hasAttribute("runs") ? "Run" : "Job"}</th><th>State</th>${this.hasAttribute("no-project") ? nothing : html`<th class="hide-narrow">Project</th>`}<th class="hide-narrow">Machine</th><th class="number hide-narrow">Ran</th><th class="number">Made</th></tr>
           </thead>
           <tbody>${repeat(this.jobs ?? [], (job) => job.id, (job) => this.#row(job))}</tbody>
         </table>
@@ -25,7 +26,7 @@ class JobTable extends Element {
         <td>
           <div class="job-name">
             <span class="row-tight">
-              <a class="row-link cut" href="/jobs/${job.id}">${job.name}</a>
+              <a class="row-link cut" href="/jobs/${job.id}">${this.hasAttribute("runs") ? job.id : job.name}</a>
               ${job.tags?.map((tag) => html`<a class="tag" href="/jobs?tag=${encodeURIComponent(tag)}">${tag}</a>`)}
             </span>
             <span class="tiny quiet cut mono">${commandText(job.command) || job.image}</span>

@@ -54,7 +54,7 @@ export default class ExperimentPage extends Page {
         <div class="facts-line">${facts(experiment)}</div>
       </div>
       <div class="stack">
-        <section class="stack-s"><h2>Runs</h2><div class="card">${this.runs.show(this.#none(), { noProject: true })}</div></section>
+        <section class="stack-s"><h2>Runs</h2><div class="card">${this.runs.show(this.#none(), { noProject: true, runs: true })}</div></section>
         <section class="stack-s"><h2>Starts with</h2><p class="quiet small">Every run is a job of these settings. A tag or <code>latest</code> of a dataset means what it means when the run is started; passwords are kept and not shown.</p><code-block label="Settings as JSON" .text=${JSON.stringify(experiment.spec, null, 2)}></code-block></section>
       </div>`;
   }

@@ -13,7 +13,7 @@ import "/components/time-ago.js";
 const PAGE = 50;
 const TYPING_MILLIS = 250;
 const FILTERS = ["q", "tag", "project"];
-const FIRST = { spec: { name: "digits", image: "python:3.12-slim", command: "python -c 'print(42)'" }, start: true };
+const FIRST = { spec: { name: "digits", image: "python:3.12-slim", command: "echo hello" }, start: true };
 
 export default class ExperimentsPage extends Page {
   pages = 1;
@@ -48,7 +48,7 @@ export default class ExperimentsPage extends Page {
     const query = this.route.query;
     const tag = query.get("tag");
     return html`
-      <header class="page-head"><div><h1>Experiments</h1><p>An experiment keeps the settings of a job, to be run again and again. Each start makes a job.</p></div></header>
+      <header class="page-head"><div><h1>Experiments</h1><p>Settings of a job that are kept, to be run again and again.</p></div></header>
       <div class="filters" role="search" aria-label="Filter experiments">
         <div class="search"><ui-icon name="search" size="s"></ui-icon><input type="search" data-search placeholder="Name or id…" aria-label="Search experiments" .value=${query.get("q") ?? ""} @input=${this.#typed}><kbd aria-hidden="true">/</kbd></div>
         ${tag ? html`<button class="button small" @click=${() => setQuery({ tag: null }, { replace: false })} aria-label="Remove the filter by tag ${tag}"><ui-icon name="tag" size="s"></ui-icon>${tag}<ui-icon name="x" size="s"></ui-icon></button>` : nothing}

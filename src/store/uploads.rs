@@ -54,3 +54,33 @@ pub fn all(connection: &Connection) -> Result<Vec<UploadId>, StoreError> {
     let rows = query.query_map([], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::store;
+
+    #[tokio::test]
+    async fn an_upload_is_kept_past_its_time_while_an_experiment_names_it() {
+        let (_dir, store) = store();
+        let pruned = store.write(|tx| {
+            tx.execute_batch("PRAGMA defer_foreign_keys = ON")?;
+            let (team, user) = ("t000000".parse().unwrap(), "u00000000".parse().unwrap());
+            let ids: [UploadId; 2] = ["up0123456789abcdef", "up0123456789abcdeg"].map(|id| id.parse().unwrap());
+            for id in &ids {
+                insert(tx, &team, &user, id, Timestamp(1), Timestamp(2))?;
+            }
+            tx.execute(
+                "INSERT INTO experiments (id, team_id, user_id, project_id, name, tags, spec, priority, retry_limit,
+                     retry_backoff_seconds, upload_id, created_at)
+                 VALUES ('e', 't', 'u', 'p', 'n', '[]', '{}', 0, 0, 0, ?1, 1)",
+                [&ids[0]],
+            )?;
+            let pruned = prune(tx, Timestamp(3))?;
+            // Nobody knows these teams and users, so they cannot stay.
+            tx.execute_batch("DELETE FROM experiments; DELETE FROM uploads")?;
+            Ok::<_, StoreError>(pruned == ids[1..])
+        });
+        assert!(pruned.await.unwrap());
+    }
+}

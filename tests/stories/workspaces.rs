@@ -163,14 +163,14 @@ fn whoever_runs_a_job_may_write_in_its_workspace() {
 }
 
 /// A git server of a test's own, on loopback.
-struct GitServer {
+pub struct GitServer {
     dir: tempfile::TempDir,
     port: u16,
     child: Child,
 }
 
 impl GitServer {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
         let child = Command::new("git")
@@ -191,7 +191,7 @@ impl GitServer {
         server
     }
 
-    fn git(&self, args: &[&str]) -> String {
+    pub fn git(&self, args: &[&str]) -> String {
         let output = Command::new("git")
             .args(["-c", "user.name=t", "-c", "user.email=t@example.invalid", "-c", "init.defaultBranch=main"])
             .args(args)
@@ -210,14 +210,14 @@ impl GitServer {
     }
 
     /// Commits a file that says `words`, and returns the commit.
-    fn commit(&self, words: &str) -> String {
+    pub fn commit(&self, words: &str) -> String {
         fs::write(self.repository().join("words"), format!("{words}\n")).unwrap();
         self.git(&["add", "."]);
         self.git(&["commit", "-qm", words]);
         self.git(&["rev-parse", "HEAD"])
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("git://127.0.0.1:{}/code", self.port)
     }
 }
