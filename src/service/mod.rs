@@ -47,6 +47,7 @@ pub mod logs;
 mod mending;
 pub mod numbers;
 pub mod projects;
+pub mod pushes;
 pub mod queue;
 pub mod quota;
 pub mod references;
@@ -106,6 +107,8 @@ pub struct Services {
     pub(crate) care: Arc<storage_care::Care>,
     /// Buckets of storage providers that were spoken to.
     pub(crate) buckets: Arc<storage_providers::OpenBuckets>,
+    /// How much runs have pushed.
+    pub(crate) pushed: Arc<pushes::PushedPoints>,
 }
 
 /// Uploads that are looked through at the same time.
@@ -175,6 +178,7 @@ impl Services {
             streams: Arc::new(Semaphore::new(streams::MOST)),
             care: Arc::default(),
             buckets: Arc::default(),
+            pushed: Arc::default(),
         }
     }
 
