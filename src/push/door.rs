@@ -123,3 +123,62 @@ fn obstacle(address: SocketAddr, error: &io::Error) -> String {
         _ => format!("cannot listen on {address}: {error}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::{api::router::tests::Api, domain::time::Timestamp};
+
+    struct Noon;
+    impl Clock for Noon {
+        fn now(&self) -> Timestamp {
+            Timestamp(0)
+        }
+    }
+
+    /// Waits until `holds`, at most as long as a person would.
+    async fn soon(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+        let look = async {
+            while !holds().await {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), look).await.unwrap_or_else(|_| panic!("never: {what}"));
+    }
+
+    #[tokio::test]
+    async fn the_door_is_where_the_network_is_and_closes_at_the_end() {
+        let api = Api::new().await;
+        // Free on one address is nearly always free on the next.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (tell, gateway) = watch::channel(None);
+        let stop = CancellationToken::new();
+        let door = Door {
+            port,
+            gateway,
+            services: api.services.clone(),
+            board: Arc::clone(&api.board),
+            clock: Arc::new(Noon),
+            stop: stop.clone(),
+        };
+        let kept = tokio::spawn(door.keep_open());
+        let at = |last| SocketAddr::new([127, 0, 0, last].into(), port);
+        let answers = async |last| TcpStream::connect(at(last)).await.is_ok();
+        for (here, before) in [(1, 2), (2, 1), (1, 2)] {
+            tell.send(Some(at(here).ip())).unwrap();
+            soon("it opens", async || answers(here).await).await;
+            soon("it closes where it was", async || !answers(before).await).await;
+        }
+        assert_eq!(api.board.loops()[NAME].error, None);
+        // An address of no machine.
+        tell.send(Some([192, 0, 2, 1].into())).unwrap();
+        soon("the trouble is told", async || api.board.loops()[NAME].error.is_some()).await;
+        tell.send(Some(at(1).ip())).unwrap();
+        soon("it opens again at once", async || answers(1).await).await;
+        stop.cancel();
+        kept.await.unwrap();
+        assert!(!answers(1).await);
+    }
+}

@@ -41,6 +41,7 @@ use crate::{
 };
 
 mod file_limit;
+mod gateway;
 mod publishing;
 
 struct Ids(AtomicU64);
