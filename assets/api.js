@@ -173,7 +173,7 @@ export const api = {
 
   logLines: (id, query, options) => get(`/jobs/${id}/logs`, query, options),
   charts: (id) => get(`/jobs/${id}/charts`),
-  chart: (id, name, points) => get(`/jobs/${id}/charts/${encodeURIComponent(name)}`, { points }),
+  chart: (id, name, source, points) => get(`/jobs/${id}/charts/${encodeURIComponent(name)}`, { source, points }),
   metrics: (id, points) => get(`/jobs/${id}/metrics`, { points }),
   artifacts: (id, query) => get(`/jobs/${id}/artifacts`, query),
 

@@ -25,7 +25,7 @@ use crate::{
         GpuInventory,
         nvml::{NvmlGpus, NvmlSettings},
     },
-    gradient, host,
+    gradient, host, push,
     reconcile::{self, Works, gpus::Types},
     service::{self, Services},
     storage::{
@@ -209,6 +209,17 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
     reconcile::usage::start(&works);
     reconcile::gc::start(&works);
     reconcile::fsck::start(&works);
+    if let Some(port) = works.settings.push_port {
+        let door = push::Door {
+            port,
+            gateway: reconcile::gateway::start(&works),
+            services: rooms.services.clone(),
+            board: Arc::clone(&rooms.board),
+            clock: Arc::clone(&rooms.clock),
+            stop: stop.clone(),
+        };
+        works.tasks.spawn(door.keep_open());
+    }
     let damage = tokio::spawn(look_for_damage(rooms.store.clone(), stop.clone()));
 
     let shell = Shell {
@@ -324,6 +335,7 @@ fn loop_settings(config: &Config, box_id: String) -> reconcile::Settings {
         log_buffer_bytes: engine.log_buffer.0,
         log_bytes: config.limits.job_log.0,
         publish_address: engine.publish_address,
+        push_port: Some(engine.push_port).filter(|port| *port != 0),
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         cpu_capacity_millis: cpu_capacity(config),
         memory_capacity_bytes: memory_capacity(config),

@@ -17,6 +17,7 @@ pub mod service;
 pub mod reconcile;
 pub mod api;
 pub mod gradient;
+pub mod push;
 pub mod ui;
 pub mod config;
 pub mod telemetry;

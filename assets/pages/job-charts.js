@@ -1,4 +1,4 @@
-// <job-charts .job=${…}>: every chart that the job's output names, live while it runs.
+// <job-charts .job=${…}>: every chart that the job's output names or that it pushes, live while it runs.
 import { html, nothing, repeat } from "/html.js";
 import { api } from "/api.js";
 import { count, figure } from "/format.js";
@@ -13,6 +13,14 @@ import "/components/line-chart.js";
 const REFRESH_MILLIS = 2000;
 const POINTS = 600;
 const EXAMPLE = `print(json.dumps({"chart": "loss", "x": step, "y": loss}), flush=True)`;
+
+/** A printed and a pushed chart may share a name. */
+const key = ({ source, name }) => `${source} ${name}`;
+/** Buckets of histograms make a dozen charts of one metric, and tell little apart. */
+const isBucket = ({ source, name }) => source === "pushed" && /_bucket\{/.test(name);
+
+/** A step that is pushed again changes a curve and not the count of its points. */
+const isSame = (before, item) => before?.total === item.points && before.y.at(-1) === item.last?.y;
 
 class JobCharts extends Element {
   start() {
@@ -31,17 +39,19 @@ class JobCharts extends Element {
 
   async #fetch() {
     const { items } = await api.charts(this.job.id);
-    const known = new Map((this.charts?.value ?? []).map((chart) => [chart.name, chart]));
+    const known = new Map((this.charts?.value ?? []).map((chart) => [key(chart), chart]));
     return Promise.all(
-      items.map((item) => {
-        const before = known.get(item.name);
-        return before?.total === item.points ? before : api.chart(this.job.id, item.name, POINTS);
-      }),
+      items
+        .filter((item) => !isBucket(item))
+        .map((item) => {
+          const before = known.get(key(item));
+          return isSame(before, item) ? before : api.chart(this.job.id, item.name, item.source, POINTS);
+        }),
     );
   }
 
   view() {
-    return this.charts.show((charts) => (charts.length ? html`<div class="chart-grid">${repeat(charts, (chart) => chart.name, (chart) => this.#chart(chart))}</div>` : this.#none()));
+    return this.charts.show((charts) => (charts.length ? html`<div class="chart-grid">${repeat(charts, key, (chart) => this.#chart(chart))}</div>` : this.#none()));
   }
 
   #chart({ name, x, y, total }) {
@@ -55,7 +65,7 @@ class JobCharts extends Element {
   #none() {
     return html`
       <div class="card">
-        ${empty({ icon: "chart-line", title: "No charts", text: "Print a line of JSON with chart, x and y, and it becomes a point here as the job runs." })}
+        ${empty({ icon: "chart-line", title: "No charts", text: "Print a line of JSON with chart, x and y, or push metrics with gradient_utils, and they become points here as the job runs." })}
         <div class="card-body"><code-block label="Example" .text=${EXAMPLE}></code-block></div>
       </div>`;
   }

@@ -1,4 +1,4 @@
-//! `/jobs/{id}/charts`: what a job printed as points.
+//! `/jobs/{id}/charts`: what a job printed as points, and what it pushed as metrics.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -7,8 +7,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Json, Path, Problem, Query, problem::ProblemDocument};
 use crate::{
-    domain::series::SeriesSummary,
-    domain::{caller::Caller, id::JobId},
+    domain::{
+        caller::Caller,
+        id::JobId,
+        series::{ChartSource, SeriesSummary},
+    },
     service::{Services, numbers::Drawn},
 };
 
@@ -47,9 +50,36 @@ struct Charts {
 #[derive(Debug, Serialize, ToSchema)]
 struct ChartSummary {
     name: String,
+    source: Source,
     points: u64,
-    /// The point that was printed last.
+    /// The point that was printed last, or that stands at the greatest step.
     last: Option<PointView>,
+}
+
+/// Where the points of a chart come from: `printed` as lines of output, or `pushed` as metrics.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+enum Source {
+    Printed,
+    Pushed,
+}
+
+impl From<ChartSource> for Source {
+    fn from(source: ChartSource) -> Self {
+        match source {
+            ChartSource::Printed => Self::Printed,
+            ChartSource::Pushed => Self::Pushed,
+        }
+    }
+}
+
+impl From<Source> for ChartSource {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Printed => Self::Printed,
+            Source::Pushed => Self::Pushed,
+        }
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -58,10 +88,10 @@ struct PointView {
     y: f64,
 }
 
-impl From<SeriesSummary> for ChartSummary {
-    fn from(summary: SeriesSummary) -> Self {
+impl From<(ChartSource, SeriesSummary)> for ChartSummary {
+    fn from((source, summary): (ChartSource, SeriesSummary)) -> Self {
         let last = summary.last.map(|(x, y)| PointView { x, y });
-        Self { name: summary.name.name, points: summary.points, last }
+        Self { name: summary.name.name, source: source.into(), points: summary.points, last }
     }
 }
 
@@ -69,6 +99,7 @@ impl From<SeriesSummary> for ChartSummary {
 #[derive(Debug, Serialize, ToSchema)]
 struct ChartView {
     name: String,
+    source: Source,
     /// In rising order.
     x: Vec<f64>,
     y: Vec<f64>,
@@ -76,17 +107,19 @@ struct ChartView {
     total: usize,
 }
 
-impl From<Drawn> for ChartView {
-    fn from(drawn: Drawn) -> Self {
+impl From<(ChartSource, Drawn)> for ChartView {
+    fn from((source, drawn): (ChartSource, Drawn)) -> Self {
         let (x, y) = drawn.points.into_iter().unzip();
-        Self { name: drawn.name.name, x, y, total: drawn.total }
+        Self { name: drawn.name.name, source: source.into(), x, y, total: drawn.total }
     }
 }
 
 /// List a job's charts
 ///
 /// Of its latest attempt. A job makes a chart by printing lines such as
-/// `{"chart": "loss", "x": 1, "y": 0.5}`.
+/// `{"chart": "loss", "x": 1, "y": 0.5}`, or by pushing metrics to the address in
+/// `PAPERSPACE_METRIC_PUSHGATEWAY`, as `gradient_utils` and the clients of Prometheus' push gateway do. A pushed
+/// chart is named by its metric and by the labels that tell it from others: `loss{phase="train"}`.
 #[utoipa::path(
     get, path = "/jobs/{id}/charts", tag = "jobs", params(("id" = String, Path, description = "Id of a job")),
     responses(
@@ -109,6 +142,8 @@ async fn list(
 struct ChartQuery {
     /// About how many points to draw it with: 2 to 10000; 500 when left out.
     points: Option<usize>,
+    /// Which of the two, where a printed and a pushed chart have one name; the printed one when left out.
+    source: Option<Source>,
 }
 
 /// Draw a chart
@@ -127,6 +162,7 @@ async fn get(
     Path((id, name)): Path<(JobId, String)>,
     Query(query): Query<ChartQuery>,
 ) -> Result<Json<ChartView>, Problem> {
-    let drawn = services.chart(&caller, &id, name, points(query.points)?).await?;
+    let source = query.source.map(ChartSource::from);
+    let drawn = services.chart(&caller, &id, name, source, points(query.points)?).await?;
     Ok(Json(drawn.into()))
 }

@@ -95,6 +95,7 @@ pub fn run(args: &SettingsArgs) -> anyhow::Result<()> {
             address(config.server.listen).await,
             reach(config.server.listen),
             engine,
+            pushes(&config).await,
             gpus(&config, gpu_access).await,
             git().await,
             good("sqlite", store::sqlite_version()),
@@ -264,6 +265,48 @@ async fn engine(config: &Config) -> (Finding, Option<Result<GpuAccess, String>>)
         _ => good(what, words),
     };
     (finding, Some(gpu_access))
+}
+
+/// Looks whether containers can push metrics. Makes nothing, so a network that is not there yet stays so.
+async fn pushes(config: &Config) -> Finding {
+    let what = "pushed metrics";
+    let (port, network) = (config.engine.push_port, &config.engine.network);
+    if port == 0 {
+        return good(what, "switched off by engine.push_port");
+    }
+    let docker = Docker::connect(app::docker_settings(config, "doctor".to_owned(), [0; 32]));
+    let gateway = match timeout(PATIENCE, docker.gateway_now()).await {
+        Ok(Ok(Some(gateway))) => gateway,
+        Ok(Ok(None)) => {
+            return good(what, format!("port {port}, once the network {network} is made at the first start"));
+        }
+        _ => return lacking(what, "where containers reach this machine is not known while the engine is away"),
+    };
+    let address = SocketAddr::new(gateway, port);
+    match TcpListener::bind(address).await {
+        Ok(_) => good(what, format!("{address} is free")),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            match timeout(PATIENCE, takes_pushes(address)).await {
+                Ok(Ok(true)) => good(what, format!("gradientd takes them at {address}")),
+                _ => lacking(
+                    what,
+                    format!("another program listens on {address}: stop it, or choose another engine.push_port"),
+                ),
+            }
+        }
+        Err(error) => {
+            lacking(what, format!("{address}, the gateway of the network {network}, cannot be listened on ({error})"))
+        }
+    }
+}
+
+/// Asks whether what listens at `address` is a gradientd's door for pushed metrics.
+async fn takes_pushes(address: SocketAddr) -> io::Result<bool> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+    let mut answer = Vec::new();
+    stream.take(64 * 1024).read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).contains(crate::push::NOTHING_ELSE))
 }
 
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {

@@ -47,6 +47,8 @@ pub fn check(config: &Config) -> Result<Vec<Warning>, Flaw> {
     demand((1..=100).contains(&engine.shared_memory_percent), "engine.shared_memory_percent", "must be from 1 to 100")?;
     demand(engine.log_buffer.0 >= 1 << 20, "engine.log_buffer", "must be at least 1MiB")?;
     demand(is_name(&engine.network), "engine.network", "must be letters, digits, “.”, “_” and “-”")?;
+    let taken = engine.push_port != 0 && engine.push_port == config.server.listen.port();
+    demand(!taken, "engine.push_port", "must not be the port of server.listen; 0 switches it off")?;
     demand(config.gpu.poll_interval.0.as_millis() >= 100, "gpu.poll_interval", "must be at least 100ms")?;
 
     let percents = 1..=100;

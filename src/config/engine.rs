@@ -20,6 +20,9 @@ pub struct Engine {
     pub network: String,
     /// Address of this box on which published ports are reachable. Default `127.0.0.1`.
     pub publish_address: IpAddr,
+    /// Port on which containers push metrics of their own, as `gradient-utils` does. It listens on the
+    /// gateway of `network` alone; 0 switches it off. Default 7072.
+    pub push_port: u16,
     /// How GPUs are handed to containers: `auto` takes the first of the others that this box has.
     /// Default `auto`.
     pub gpu_access: GpuAccessChoice,
@@ -59,6 +62,7 @@ impl Default for Engine {
             socket: "/var/run/docker.sock".into(),
             network: "gradientd".into(),
             publish_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            push_port: 7072,
             gpu_access: GpuAccessChoice::Auto,
             stop_grace: Span(Duration::from_secs(10)),
             prepare_parallel: 4,

@@ -14,6 +14,15 @@ pub struct SeriesName {
     pub gpu: String,
 }
 
+/// Where the points of a run's chart come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChartSource {
+    /// Lines of its output.
+    Printed,
+    /// What it pushed.
+    Pushed,
+}
+
 /// A series as a list shows it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SeriesSummary {

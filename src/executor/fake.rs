@@ -8,6 +8,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -72,6 +73,8 @@ struct State {
     /// Nanoseconds since the fake's time began.
     time: u64,
     gpu_access: Option<Result<GpuAccess, String>>,
+    /// Loopback when nothing was said.
+    gateway: Option<IpAddr>,
 }
 
 struct Container {
@@ -122,6 +125,11 @@ impl FakeEngine {
     /// Says how the engine hands out GPUs.
     pub fn set_gpu_access(&self, access: Result<GpuAccess, String>) {
         self.lock().gpu_access = Some(access);
+    }
+
+    /// Moves the containers' network.
+    pub fn set_gateway(&self, gateway: IpAddr) {
+        self.lock().gateway = Some(gateway);
     }
 
     /// Puts an image on the box.
@@ -228,6 +236,10 @@ impl Executor for FakeEngine {
                 gpu_access: state.gpu_access.clone().unwrap_or(Err("it was not said".into())),
             })
         })
+    }
+
+    async fn gateway(&self) -> Result<Option<IpAddr>, EngineError> {
+        self.call("gateway", |state, _| Ok(Some(state.gateway.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))))
     }
 
     async fn list(&self) -> Result<Vec<ContainerSummary>, EngineError> {

@@ -4,7 +4,7 @@
 //! [`Executor`] is the seam. `docker` is the only place that speaks to Docker; `fake` keeps
 //! containers in memory for tests, and passes the same contract test.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -21,6 +21,10 @@ pub mod fake;
 pub trait Executor: Send + Sync {
     /// Tells what engine this is and how it can hand out GPUs.
     async fn info(&self) -> Result<EngineInfo, EngineError>;
+
+    /// Returns the address at which containers reach what listens on this machine, on a network that is
+    /// made if need be. `None` when theirs leads nowhere.
+    async fn gateway(&self) -> Result<Option<IpAddr>, EngineError>;
 
     /// Lists this box's containers in any state. A container whose label was not written by this
     /// box (the keyed MAC does not fit) is not listed.
@@ -142,7 +146,7 @@ pub struct Inspection {
     pub finished_at: Option<Timestamp>,
     pub image_id: String,
     /// Address on the box's network, while it runs.
-    pub ip: Option<std::net::IpAddr>,
+    pub ip: Option<IpAddr>,
     /// Container port → port on the host that the engine chose or was told.
     pub ports: BTreeMap<u16, u16>,
 }

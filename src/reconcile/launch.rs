@@ -1,6 +1,6 @@
 //! Makes a placed workload's container and starts it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -255,6 +255,9 @@ async fn environment(
         let token = works.services.jupyter_token(&workload.id);
         env.extend(notebook_launch::environment(notebook, token, spec.keep_packages));
     }
+    if let Some(address) = push_address(works, workload).await? {
+        env.insert("PAPERSPACE_METRIC_PUSHGATEWAY".to_owned(), address);
+    }
     for (name, value) in &spec.env {
         let value = match secret_name(value) {
             None => value.clone(),
@@ -266,6 +269,22 @@ async fn environment(
         env.insert(name.clone(), value);
     }
     Ok(Ok(env))
+}
+
+/// Returns the address to which the attempt pushes its metrics, if it can.
+async fn push_address(works: &Works, workload: &Workload) -> anyhow::Result<Option<String>> {
+    let Some(port) = works.settings.push_port else { return Ok(None) };
+    // Asked each time: a network that was made anew may be elsewhere, and the run keeps what it is told.
+    let gateway = match works.executor.gateway().await {
+        Ok(gateway) => gateway,
+        Err(error) if may_pass(&error) => return Err(error).context("asking for the containers' gateway"),
+        // Whatever is wrong with the network, making the container says it better.
+        Err(_) => None,
+    };
+    let Some(gateway) = gateway else { return Ok(None) };
+    let secret = works.services.push_secret(&workload.id, workload.attempt);
+    // Without a slash at its end: clients put theirs after it.
+    Ok(Some(format!("http://{}/{}", SocketAddr::new(gateway, port), secret.reveal())))
 }
 
 async fn reveal(works: &Works, workload: &Workload, name: &str) -> anyhow::Result<Option<Secret<Vec<u8>>>> {
@@ -295,7 +314,8 @@ pub(super) async fn password(
 pub(super) async fn secrets_of(works: &Works, workload: &Workload) -> anyhow::Result<Vec<(String, String)>> {
     let seq = workload.seq;
     let spec = works.store.read(move |connection| workloads::spec(connection, seq)).await?;
-    let mut secrets = Vec::new();
+    let pushes = works.services.push_secret(&workload.id, workload.attempt);
+    let mut secrets = vec![("PAPERSPACE_METRIC_PUSHGATEWAY".to_owned(), pushes.reveal().clone())];
     for name in spec.env.values().filter_map(|value| secret_name(value)) {
         if let Some(value) = reveal(works, workload, name).await? {
             secrets.push((name.to_owned(), String::from_utf8_lossy(value.reveal()).into_owned()));

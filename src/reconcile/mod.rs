@@ -6,6 +6,7 @@
 //!   the only one who makes, starts, stops and removes containers. [`step`], [`ending`] and
 //!   [`placement`] decide for it; `launch`, `prepare`, `pump` and `teardown` act for it.
 //! - [`engine`] listens to the engine and nudges.
+//! - [`gateway`] asks where containers reach this machine.
 //! - [`gpus`] reads NVML, [`samples`] what runs use, [`disk`] the room on the disk.
 //! - [`imports`] brings files into versions from elsewhere.
 //! - [`usage`] counts what teams keep, [`gc`] removes files that nothing refers to, [`fsck`] reads
@@ -36,6 +37,7 @@ pub mod disk;
 pub mod ending;
 pub mod engine;
 pub mod fsck;
+pub mod gateway;
 pub mod gc;
 pub mod gpus;
 mod import_journal;
@@ -92,6 +94,8 @@ pub struct Settings {
     pub log_buffer_bytes: u64,
     pub log_bytes: u64,
     pub publish_address: std::net::IpAddr,
+    /// Port for pushed metrics on the containers' gateway; `None` where there is to be none.
+    pub push_port: Option<u16>,
     pub hostname: String,
     pub cpu_capacity_millis: u64,
     pub memory_capacity_bytes: u64,

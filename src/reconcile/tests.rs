@@ -41,6 +41,7 @@ use crate::{
 };
 
 mod file_limit;
+mod gateway;
 mod publishing;
 
 struct Ids(AtomicU64);
@@ -133,6 +134,7 @@ impl Rig {
                 log_buffer_bytes: 1 << 20,
                 log_bytes: 1 << 20,
                 publish_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                push_port: Some(7072),
                 hostname: "host".to_owned(),
                 cpu_capacity_millis: 4000,
                 memory_capacity_bytes: 8 << 30,

@@ -51,6 +51,7 @@ pub mod notebook_draft;
 pub mod notebooks;
 pub mod numbers;
 pub mod projects;
+pub mod pushes;
 pub mod queue;
 pub mod quota;
 pub mod references;
@@ -111,6 +112,8 @@ pub struct Services {
     pub(crate) care: Arc<storage_care::Care>,
     /// Buckets of storage providers that were spoken to.
     pub(crate) buckets: Arc<storage_providers::OpenBuckets>,
+    /// How much runs have pushed.
+    pub(crate) pushed: Arc<pushes::PushedPoints>,
 }
 
 /// Uploads that are looked through at the same time.
@@ -181,6 +184,7 @@ impl Services {
             streams: Arc::new(Semaphore::new(streams::MOST)),
             care: Arc::default(),
             buckets: Arc::default(),
+            pushed: Arc::default(),
         }
     }
 

@@ -10,6 +10,8 @@ use crate::domain::series::{SeriesName, SeriesSummary};
 pub enum SeriesKind {
     /// Points that a run printed. A point's key is the number of its line.
     Chart,
+    /// Points that a run pushed. A point's key is its step, or the next one where it was pushed without.
+    Pushed,
     /// Samples that the box took. A sample's key is its second since 1970.
     System,
 }
@@ -18,6 +20,7 @@ impl SeriesKind {
     fn as_str(self) -> &'static str {
         match self {
             Self::Chart => "chart",
+            Self::Pushed => "pushed",
             Self::System => "system",
         }
     }
@@ -37,11 +40,83 @@ pub fn append(
         if !tx.prepare_cached("SELECT 1 FROM workloads WHERE seq = ?1")?.exists([seq])? {
             return Ok(());
         }
-        tx.prepare_cached("INSERT INTO series (seq, attempt, kind, name, gpu) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![seq, attempt, kind.as_str(), name.name, name.gpu])?;
-        return insert(tx, tx.last_insert_rowid(), points);
+        return insert(tx, make(tx, seq, attempt, kind, name)?, points);
     };
     insert(tx, series, points)
+}
+
+/// Puts a point into a series of pushed ones, making it if need be; says whether it was made. A point that
+/// stands at the step already is replaced; without a step it comes after the last of its series. The
+/// workload has to be there.
+pub fn put(
+    tx: &Tx<'_>,
+    seq: i64,
+    attempt: u32,
+    name: &SeriesName,
+    step: Option<i64>,
+    y: f64,
+) -> Result<bool, StoreError> {
+    let known = series(tx, seq, attempt, SeriesKind::Pushed, name)?;
+    let id = match known {
+        Some(id) => id,
+        None => make(tx, seq, attempt, SeriesKind::Pushed, name)?,
+    };
+    match step {
+        #[expect(clippy::cast_precision_loss, reason = "steps are within what a float holds")]
+        Some(step) => tx
+            .prepare_cached(
+                "INSERT INTO points (series, key, x, y) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (series, key) DO UPDATE SET y = excluded.y",
+            )?
+            .execute(params![id, step, step as f64, y])?,
+        None => tx
+            .prepare_cached(
+                "INSERT INTO points (series, key, x, y)
+                 SELECT ?1, n, n, ?2 FROM (SELECT coalesce(max(key) + 1, 0) AS n FROM points WHERE series = ?1)",
+            )?
+            .execute(params![id, y])?,
+    };
+    Ok(known.is_none())
+}
+
+/// Counts the points of all series of an attempt, one by one.
+pub fn count(connection: &Connection, seq: i64, attempt: u32, kind: SeriesKind) -> Result<u64, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT count(*) FROM points p JOIN series s ON s.id = p.series
+         WHERE s.seq = ?1 AND s.attempt = ?2 AND s.kind = ?3",
+    )?;
+    Ok(query.query_row(params![seq, attempt, kind.as_str()], |row| row.get(0))?)
+}
+
+/// Counts the series of an attempt.
+pub fn count_series(connection: &Connection, seq: i64, attempt: u32, kind: SeriesKind) -> Result<u64, StoreError> {
+    let mut query =
+        connection.prepare_cached("SELECT count(*) FROM series WHERE seq = ?1 AND attempt = ?2 AND kind = ?3")?;
+    Ok(query.query_row(params![seq, attempt, kind.as_str()], |row| row.get(0))?)
+}
+
+/// Removes the points of an attempt's pushed series that stand at `step`, of those whose names `is_meant`.
+pub fn remove_step(
+    tx: &Tx<'_>,
+    seq: i64,
+    attempt: u32,
+    step: i64,
+    is_meant: impl Fn(&str) -> bool,
+) -> Result<(), StoreError> {
+    let found: Vec<(i64, String)> = tx
+        .prepare_cached("SELECT id, name FROM series WHERE seq = ?1 AND attempt = ?2 AND kind = 'pushed'")?
+        .query_map(params![seq, attempt], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (id, _) in found.iter().filter(|(_, name)| is_meant(name)) {
+        tx.prepare_cached("DELETE FROM points WHERE series = ?1 AND key = ?2")?.execute([id, &step])?;
+    }
+    Ok(())
+}
+
+fn make(tx: &Tx<'_>, seq: i64, attempt: u32, kind: SeriesKind, name: &SeriesName) -> Result<i64, StoreError> {
+    tx.prepare_cached("INSERT INTO series (seq, attempt, kind, name, gpu) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![seq, attempt, kind.as_str(), name.name, name.gpu])?;
+    Ok(tx.last_insert_rowid())
 }
 
 fn insert(tx: &Tx<'_>, series: i64, points: &[(i64, f64, f64)]) -> Result<(), StoreError> {

@@ -191,12 +191,12 @@ class MockBox {
   }
 
   charts(id) {
-    return [...this.#points(id)].map(([name, points]) => ({ name, points: points.length, last: points.at(-1) }));
+    return [...this.#points(id)].map(([name, points]) => ({ name, source: "printed", points: points.length, last: points.at(-1) }));
   }
 
   chart(id, name) {
     const points = this.#points(id).get(name) ?? [];
-    return { name, x: points.map(({ x }) => x), y: points.map(({ y }) => y), total: points.length };
+    return { name, source: "printed", x: points.map(({ x }) => x), y: points.map(({ y }) => y), total: points.length };
   }
 
   #points(id) {

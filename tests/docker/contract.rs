@@ -41,6 +41,7 @@ contract! {
     logs_are_complete_and_in_order,
     logs_can_be_resumed_from_any_time,
     a_followed_log_ends_with_the_container,
+    the_gateway_is_an_address_of_this_machine,
     events_tell_a_container_s_life,
     usage_is_sampled_until_the_end,
     an_engine_that_was_away_is_spoken_to_again,
@@ -71,6 +72,17 @@ async fn a_container_of_somebody_else_is_a_conflict_and_is_left_alone(rig: &dyn 
     engine.stop(&plan.name, Duration::ZERO).await.unwrap();
     engine.remove(&plan.name).await.unwrap();
     assert!(rig.foreign_exists(&plan.name));
+}
+
+async fn the_gateway_is_an_address_of_this_machine(rig: &dyn Rig) {
+    let engine = rig.engine();
+    let gateway = engine.gateway().await.unwrap().unwrap();
+    std::net::TcpListener::bind((gateway, 0)).unwrap();
+    assert_eq!(engine.gateway().await.unwrap(), Some(gateway));
+    rig.cut().await;
+    assert!(matches!(engine.gateway().await, Err(EngineError::Unreachable(_))));
+    rig.mend().await;
+    assert_eq!(engine.gateway().await.unwrap(), Some(gateway));
 }
 
 async fn exit_codes_are_exact(rig: &dyn Rig) {

@@ -9,6 +9,7 @@
 
 mod build;
 mod contract;
+mod gateway;
 mod gpus;
 mod isolation;
 mod logs;

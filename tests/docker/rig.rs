@@ -216,6 +216,11 @@ impl DockerRig {
         Some(Self { engine, settings, relay, foreign: Mutex::default(), _dir: dir })
     }
 
+    /// Returns the engine as what it is.
+    pub fn docker(&self) -> &Docker {
+        &self.engine
+    }
+
     /// Returns a plan for `sh -c SCRIPT`.
     pub fn shell(&self, script: &str) -> ContainerPlan {
         ContainerPlan { command: ["sh", "-c", script].map(String::from).into(), ..small(unique("run")) }

@@ -119,7 +119,7 @@ pub fn id_after(printed: &str, label: &str) -> String {
 }
 
 /// Where the virtual environments are; made by the script that `tests/run` calls, too.
-fn environments() -> &'static Path {
+pub fn environments() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/env/gradient-clients");

@@ -37,6 +37,7 @@ mod logs;
 mod notebooks;
 mod private_registry;
 mod projects_and_tags;
+mod pushed_metrics;
 mod refuse_to_start;
 mod run_a_job;
 #[cfg(feature = "faults")]

@@ -9,6 +9,7 @@
 //! `dockerfile`, `dockerignore`, `logs`, `usage`, `events`.
 
 use std::{
+    net::IpAddr,
     sync::{Mutex, atomic::AtomicBool},
     time::Duration,
 };
@@ -74,6 +75,10 @@ impl Docker {
 impl Executor for Docker {
     async fn info(&self) -> Result<EngineInfo, EngineError> {
         self.probe().await
+    }
+
+    async fn gateway(&self) -> Result<Option<IpAddr>, EngineError> {
+        self.make_gateway().await
     }
 
     async fn list(&self) -> Result<Vec<ContainerSummary>, EngineError> {

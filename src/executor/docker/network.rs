@@ -1,8 +1,15 @@
 //! The network that containers are on: a bridge of the box's own, where they do not reach each other.
 
-use std::{collections::HashMap, sync::atomic::Ordering};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::atomic::Ordering,
+};
 
-use bollard::{models::NetworkCreateRequest, query_parameters::ListNetworksOptionsBuilder};
+use bollard::{
+    models::{Network, NetworkCreateRequest},
+    query_parameters::ListNetworksOptionsBuilder,
+};
 
 use super::{Docker, seal};
 use crate::{executor::EngineError, fault};
@@ -55,8 +62,35 @@ impl Docker {
         Ok(true)
     }
 
+    /// Returns this machine's address on the network as it is now; `None` when there is no network, or
+    /// none that leads here. Makes nothing.
+    pub async fn gateway_now(&self) -> Result<Option<IpAddr>, EngineError> {
+        match self.settings.network.as_str() {
+            // Those containers are on this machine's own network.
+            "host" => Ok(Some(IpAddr::V4(Ipv4Addr::LOCALHOST))),
+            "none" => Ok(None),
+            _ => Ok(self.named_networks().await?.first().and_then(gateway_of)),
+        }
+    }
+
+    /// Returns the same, making the network if need be.
+    pub(super) async fn make_gateway(&self) -> Result<Option<IpAddr>, EngineError> {
+        self.ensure_network().await?;
+        if let Some(address) = self.gateway_now().await? {
+            return Ok(Some(address));
+        }
+        // Somebody may have removed it since it was last seen.
+        self.network_ready.store(false, Ordering::Relaxed);
+        self.ensure_network().await?;
+        self.gateway_now().await
+    }
+
     /// Returns the ids of the networks of our name, the oldest first.
     async fn networks(&self) -> Result<Vec<String>, EngineError> {
+        Ok(self.named_networks().await?.into_iter().filter_map(|network| network.id).collect())
+    }
+
+    async fn named_networks(&self) -> Result<Vec<Network>, EngineError> {
         let filters = HashMap::from([("name", vec![self.settings.network.as_str()])]);
         let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
         let found = self.connection.call(self.settings.timeouts.quick, |api| api.list_networks(Some(options))).await?;
@@ -64,10 +98,9 @@ impl Docker {
             .into_iter()
             // The engine's filter is content with a part of the name.
             .filter(|network| network.name.as_deref() == Some(&self.settings.network))
-            .filter_map(|network| Some((network.created, network.id?)))
             .collect();
-        named.sort();
-        Ok(named.into_iter().map(|(_, id)| id).collect())
+        named.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
+        Ok(named)
     }
 
     async fn make_network(&self) -> Result<(), EngineError> {
@@ -86,4 +119,12 @@ impl Docker {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Returns this machine's address on a network; that of version 4 where there are two.
+fn gateway_of(network: &Network) -> Option<IpAddr> {
+    let configs = network.ipam.as_ref()?.config.as_ref()?;
+    // Some engines write it as they write the subnet, with its length.
+    let written = configs.iter().filter_map(|config| config.gateway.as_deref()?.split('/').next());
+    written.filter_map(|text| text.parse().ok()).min_by_key(IpAddr::is_ipv6)
 }
