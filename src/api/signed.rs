@@ -86,7 +86,7 @@ struct SignedUrlView {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct SignatureQuery {
+pub struct SignatureQuery {
     /// Seconds since 1970.
     expires: i64,
     /// Id of the key that it was made with.
@@ -196,19 +196,21 @@ pub async fn open(services: &Services, purpose: Purpose, shown: Shown<'_>) -> Re
     Ok(Opened { caller, lease, dataset, version })
 }
 
-async fn open_file(
+impl SignatureQuery {
+    /// Returns what was shown in a URL that leads to a version.
+    pub fn of<'a>(&'a self, dataset: &'a str, version: &'a str) -> Shown<'a> {
+        Shown { dataset, version, expires: self.expires, key: &self.key, signature: &self.signature }
+    }
+}
+
+/// Lets somebody who has a URL that was signed for one method on one file do that.
+pub async fn open_file(
     services: &Services,
     method: SignedMethod,
     at: &TreePath,
     query: &SignatureQuery,
 ) -> Result<Opened, Problem> {
-    let shown = Shown {
-        dataset: &at.dataset,
-        version: &at.version,
-        expires: query.expires,
-        key: &query.key,
-        signature: &query.signature,
-    };
+    let shown = query.of(&at.dataset, &at.version);
     open(services, Purpose::File { method, path: at.path.clone(), executable: query.executable }, shown).await
 }
 
