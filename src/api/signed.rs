@@ -27,7 +27,7 @@ use crate::{
     },
     service::{
         Services,
-        signed_urls::{Purpose, Signed, SignedCall, SignedMethod, SignedUrl},
+        signed_urls::{Purpose, Signed, SignedCall, SignedMethod, SignedUrl, not_good},
     },
 };
 
@@ -181,14 +181,10 @@ pub struct Opened {
 
 /// Lets somebody who has a URL that was signed for `purpose` do that.
 pub async fn open(services: &Services, purpose: Purpose, shown: Shown<'_>) -> Result<Opened, Problem> {
-    let refused = || {
-        let detail = "the signed URL is not good for this, or no longer: ask for another one";
-        Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
-    };
-    let dataset: DatasetId = shown.dataset.parse().map_err(|_| refused())?;
-    let version: VersionId = shown.version.parse().map_err(|_| refused())?;
-    let key: KeyId = shown.key.parse().map_err(|_| refused())?;
-    let signature: ContentHash = shown.signature.parse().map_err(|_| refused())?;
+    let dataset: DatasetId = shown.dataset.parse().map_err(|_| not_good())?;
+    let version: VersionId = shown.version.parse().map_err(|_| not_good())?;
+    let key: KeyId = shown.key.parse().map_err(|_| not_good())?;
+    let signature: ContentHash = shown.signature.parse().map_err(|_| not_good())?;
     let signed = Signed { purpose, dataset, version, expires: shown.expires, key };
     let caller = services.signer(&signed, &signature).await?;
     let lease = Lease::of_key(Arc::new(services.clone()), signed.key);

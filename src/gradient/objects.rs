@@ -31,7 +31,7 @@ use crate::{
         ServiceError, Services,
         dataset_files::FileDraft,
         s3_listing::Listing,
-        signed_urls::{Purpose, Signed, SignedMethod, SignedUrl},
+        signed_urls::{Purpose, Signed, SignedMethod, SignedUrl, not_good},
     },
 };
 
@@ -168,7 +168,7 @@ pub async fn list(
 ) -> Result<Response, Problem> {
     let ListingQuery { prefix, recursive, after, limit, expires, key, signature } = query;
     let after = after.as_deref().map(position).transpose();
-    let after = after.map_err(|_| Problem::new(StatusCode::FORBIDDEN, "forbidden", "the signed URL is not good"))?;
+    let after = after.map_err(|_| not_good())?;
     let listing = Listing { prefix, recursive, after, limit };
     let shown = Shown { dataset: &dataset, version: &version, expires, key: &key, signature: &signature };
     let Opened { caller, dataset, version, .. } = open(&services, Purpose::List(listing.clone()), shown).await?;
