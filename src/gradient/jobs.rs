@@ -77,11 +77,11 @@ pub async fn list(State(services): State<Services>, caller: Caller, filter: Filt
     Ok(Json(Jobs { job_list: found.into_iter().map(JobView::from).collect() }))
 }
 
-/// Names a job in a body.
+/// Names a job, in a body or in a query.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Named {
-    job_id: String,
+    pub job_id: String,
 }
 
 /// Looks at one job.
