@@ -45,6 +45,7 @@ mod versions;
 mod web;
 mod workspace;
 
+pub use error::worded;
 pub use router::router;
 
 /// Where all of it begins.
