@@ -228,7 +228,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
         ids: Arc::clone(&rooms.ids),
     };
     let pages = gradient::router(rooms.services.clone(), stop.clone()).merge(ui::router());
-    let routes = router::api(rooms.services.clone(), shell, pages, stop.clone());
+    let routes = gradient::worded(router::api(rooms.services.clone(), shell, pages, stop.clone()));
     tracing::info!("listening on http://{}", config.server.listen);
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!(%error, "systemd could not be told that the daemon is ready");

@@ -81,17 +81,17 @@ impl From<Taken> for TakenView {
     responses((status = 200, body = VersionView)),
 )]
 async fn get(
-    services: State<Services>,
+    State(services): State<Services>,
     caller: Caller,
     lease: Lease,
     Path((dataset, version)): Path<(String, String)>,
-    query: Query<ArchiveQuery>,
+    Query(query): Query<ArchiveQuery>,
 ) -> Result<Response, Problem> {
     if let Some(version) = version.strip_suffix(".tar") {
-        return tar(services, caller, lease, (dataset, version.to_owned()), query).await;
+        return tar(Asked { services, caller, lease, dataset, version, query }).await;
     }
     if let Some(version) = version.strip_suffix(".zip") {
-        return zip(services, caller, lease, (dataset, version.to_owned()), query).await;
+        return zip(Asked { services, caller, lease, dataset, version, query }).await;
     }
     let (dataset, version) = both(&(dataset, version))?;
     Ok(Json(VersionView::from(services.version(&caller, dataset, version).await?)).into_response())
@@ -108,14 +108,8 @@ async fn get(
     ),
     responses((status = 200, description = "The archive, written while it is sent", content_type = "application/x-tar")),
 )]
-async fn tar(
-    State(services): State<Services>,
-    caller: Caller,
-    lease: Lease,
-    path: (String, String),
-    Query(query): Query<ArchiveQuery>,
-) -> Result<Response, Problem> {
-    send(&services, &caller, lease, path, query.prefix()?, BundleKind::Tar).await
+async fn tar(asked: Asked<'_>) -> Result<Response, Problem> {
+    asked.send(BundleKind::Tar).await
 }
 
 /// Fetch a version as a zip archive
@@ -129,28 +123,28 @@ async fn tar(
     ),
     responses((status = 200, description = "The archive, written while it is sent", content_type = "application/zip")),
 )]
-async fn zip(
-    State(services): State<Services>,
-    caller: Caller,
-    lease: Lease,
-    path: (String, String),
-    Query(query): Query<ArchiveQuery>,
-) -> Result<Response, Problem> {
-    send(&services, &caller, lease, path, query.prefix()?, BundleKind::Zip).await
+async fn zip(asked: Asked<'_>) -> Result<Response, Problem> {
+    asked.send(BundleKind::Zip).await
 }
 
-async fn send(
-    services: &Services,
-    caller: &Caller,
+/// Who asked for an archive, and of what.
+struct Asked<'a> {
+    services: Services,
+    caller: Caller,
     lease: Lease,
-    path: (String, String),
-    prefix: UserPath,
-    bundle: BundleKind,
-) -> Result<Response, Problem> {
-    let (dataset, version) = both(&path)?;
-    let outgoing = services.outgoing(caller, dataset, version, prefix).await?;
-    let name = outgoing.name.clone();
-    download::archive(services, lease, bundle, &name, move |out| outgoing.write(bundle, out))
+    dataset: String,
+    /// Without the ending.
+    version: &'a str,
+    query: ArchiveQuery,
+}
+
+impl Asked<'_> {
+    async fn send(self, bundle: BundleKind) -> Result<Response, Problem> {
+        let (dataset, version) = both(&(self.dataset, self.version.to_owned()))?;
+        let outgoing = self.services.outgoing(&self.caller, dataset, version, self.query.prefix()?).await?;
+        let name = outgoing.name.clone();
+        download::archive(&self.services, self.lease, bundle, &name, move |out| outgoing.write(bundle, out))
+    }
 }
 
 async fn put(

@@ -190,6 +190,12 @@ pub mod tests {
             Self::with(0, 10_000, pages).await
         }
 
+        /// The same with something around all of it.
+        pub fn wrapped(mut self, wrap: impl FnOnce(Router) -> Router) -> Self {
+            self.router = wrap(self.router);
+            self
+        }
+
         async fn with(team_quota_bytes: u64, max_version_files: u64, pages: impl FnOnce(Services) -> Router) -> Self {
             let dir = tempfile::tempdir().unwrap();
             let data = DataDir::create(dir.path()).unwrap();

@@ -27,7 +27,7 @@ use crate::{
     },
     service::{
         Services,
-        signed_urls::{Purpose, Signed, SignedCall, SignedMethod, SignedUrl},
+        signed_urls::{Purpose, Signed, SignedCall, SignedMethod, SignedUrl, not_good},
     },
 };
 
@@ -86,7 +86,7 @@ struct SignedUrlView {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct SignatureQuery {
+pub struct SignatureQuery {
     /// Seconds since 1970.
     expires: i64,
     /// Id of the key that it was made with.
@@ -181,14 +181,10 @@ pub struct Opened {
 
 /// Lets somebody who has a URL that was signed for `purpose` do that.
 pub async fn open(services: &Services, purpose: Purpose, shown: Shown<'_>) -> Result<Opened, Problem> {
-    let refused = || {
-        let detail = "the signed URL is not good for this, or no longer: ask for another one";
-        Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
-    };
-    let dataset: DatasetId = shown.dataset.parse().map_err(|_| refused())?;
-    let version: VersionId = shown.version.parse().map_err(|_| refused())?;
-    let key: KeyId = shown.key.parse().map_err(|_| refused())?;
-    let signature: ContentHash = shown.signature.parse().map_err(|_| refused())?;
+    let dataset: DatasetId = shown.dataset.parse().map_err(|_| not_good())?;
+    let version: VersionId = shown.version.parse().map_err(|_| not_good())?;
+    let key: KeyId = shown.key.parse().map_err(|_| not_good())?;
+    let signature: ContentHash = shown.signature.parse().map_err(|_| not_good())?;
     let signed = Signed { purpose, dataset, version, expires: shown.expires, key };
     let caller = services.signer(&signed, &signature).await?;
     let lease = Lease::of_key(Arc::new(services.clone()), signed.key);
@@ -196,19 +192,21 @@ pub async fn open(services: &Services, purpose: Purpose, shown: Shown<'_>) -> Re
     Ok(Opened { caller, lease, dataset, version })
 }
 
-async fn open_file(
+impl SignatureQuery {
+    /// Returns what was shown in a URL that leads to a version.
+    pub fn of<'a>(&'a self, dataset: &'a str, version: &'a str) -> Shown<'a> {
+        Shown { dataset, version, expires: self.expires, key: &self.key, signature: &self.signature }
+    }
+}
+
+/// Lets somebody who has a URL that was signed for one method on one file do that.
+pub async fn open_file(
     services: &Services,
     method: SignedMethod,
     at: &TreePath,
     query: &SignatureQuery,
 ) -> Result<Opened, Problem> {
-    let shown = Shown {
-        dataset: &at.dataset,
-        version: &at.version,
-        expires: query.expires,
-        key: &query.key,
-        signature: &query.signature,
-    };
+    let shown = query.of(&at.dataset, &at.version);
     open(services, Purpose::File { method, path: at.path.clone(), executable: query.executable }, shown).await
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -16,6 +16,7 @@ use super::{
 use crate::service::{
     Services,
     signed_artifacts::{ArtifactUrl, SignedArtifact},
+    signed_urls::not_good,
 };
 
 /// Returns the routes for whoever has a signed URL.
@@ -67,17 +68,13 @@ async fn get(
     Query(query): Query<SignatureQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let refused = || {
-        let detail = "the signed URL is not good for this, or no longer: ask for another one";
-        Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
-    };
     let signed = SignedArtifact {
-        job: at.id.parse().map_err(|_| refused())?,
+        job: at.id.parse().map_err(|_| not_good())?,
         path: at.path,
         expires: query.expires,
-        key: query.key.parse().map_err(|_| refused())?,
+        key: query.key.parse().map_err(|_| not_good())?,
     };
-    let shown = query.signature.parse().map_err(|_| refused())?;
+    let shown = query.signature.parse().map_err(|_| not_good())?;
     let caller = services.artifact_signer(&signed, &shown).await?;
     let lease = Lease::of_key(Arc::new(services.clone()), signed.key);
     artifacts::send(&services, &caller, lease, &signed.job, signed.path, &headers).await

@@ -2,13 +2,16 @@
 //! finds there, and exits with 0 whatever the status: so the words are all that a person gets.
 
 use axum::{
+    Router,
     body::{Body, to_bytes},
     extract::Request,
-    middleware::Next,
+    middleware::{Next, from_fn},
     response::{IntoResponse, Response},
 };
 use http::header;
 use serde::{Deserialize, Serialize};
+
+use super::ROOT;
 
 /// Longest problem document that is read again, in bytes; they are shorter by construction.
 const LONGEST: usize = 64 << 10;
@@ -45,11 +48,18 @@ struct Reason {
     message: String,
 }
 
-/// Turns problem documents into what the client prints. Laid around every route of the room.
-pub async fn reworded(request: Request, next: Next) -> Response {
-    let is_graphql = request.uri().path().ends_with("/graphql");
+/// Says what is refused beneath [`ROOT`] in words that the client prints. Laid around all of the API, for
+/// some requests are refused before any route has seen them.
+pub fn worded(routes: Router) -> Router {
+    routes.layer(from_fn(reworded))
+}
+
+async fn reworded(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let is_ours = path.strip_prefix(ROOT).is_some_and(|rest| rest.starts_with('/'));
+    let is_graphql = path.ends_with("/graphql");
     let response = next.run(request).await;
-    if !(response.status().is_client_error() || response.status().is_server_error()) {
+    if !is_ours || !(response.status().is_client_error() || response.status().is_server_error()) {
         return response;
     }
     let (mut parts, body) = response.into_parts();
@@ -77,7 +87,7 @@ pub async fn reworded(request: Request, next: Next) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use axum::{Router, middleware::from_fn, routing::get};
+    use axum::routing::get;
     use http::StatusCode;
     use tower::ServiceExt;
 
@@ -85,8 +95,8 @@ mod tests {
     use crate::api::Problem;
 
     async fn printed(problem: fn() -> Problem) -> (StatusCode, serde_json::Value) {
-        let routes = Router::new().route("/", get(move || async move { problem() })).layer(from_fn(reworded));
-        let response = routes.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
+        let routes = worded(Router::new().route("/gradient/x", get(move || async move { problem() })));
+        let response = routes.oneshot(Request::get("/gradient/x").body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
         let status = response.status();
         (status, serde_json::from_slice(&to_bytes(response.into_body(), 1 << 20).await.unwrap()).unwrap())

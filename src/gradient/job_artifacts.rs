@@ -5,7 +5,7 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{job_wire::is_true, web};
+use super::{job_wire::is_true, jobs::Named, web};
 use crate::{
     api::{Path, Problem, Query, signed::origin, signed_artifacts},
     domain::{
@@ -73,13 +73,6 @@ pub async fn list(
         }
     }
     Ok(Json(Files { data, start_after: page.next.map(|path| escaped(&path)) }))
-}
-
-/// Names a job in a query.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Named {
-    job_id: String,
 }
 
 /// Says where a job's artifacts are. The cloud named a bucket and gave keys for it; here are none.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::workspace;
+use super::{clusters, workspace};
 use crate::{
     api::Problem,
     domain::{
@@ -18,7 +18,7 @@ use crate::{
 /// The image of a job that names none: the cloud's.
 const CONTAINER: &str = "paperspace/tensorflow-python";
 
-/// What a job is asked to be. What this box has no use for (`isPreemptible`, `clusterId`, …) is left
+/// What a job is asked to be. What this box has no use for (`isPreemptible`, `cluster`, …) is left
 /// unread. It holds passwords, so it is never printed.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -40,6 +40,7 @@ pub struct JobWire {
     datasets: String,
     build_only: String,
     registry_target: String,
+    cluster_id: String,
 }
 
 /// A dataset to read or to write.
@@ -55,6 +56,7 @@ impl JobWire {
     /// Makes a draft of it. `upload` is the workspace that came along; `project` the one that its id
     /// names.
     pub fn draft(self, upload: Option<UploadId>, project: Option<String>) -> Result<JobDraft, Problem> {
+        clusters::require(&self.cluster_id)?;
         self.refuse_pushes()?;
         let env = self.env()?;
         let (outputs, datasets): (Vec<_>, Vec<_>) =

@@ -71,11 +71,11 @@ pub async fn list(State(services): State<Services>, caller: Caller, filter: Filt
     Ok(Json(Jobs { job_list: found.into_iter().map(JobView::from).collect() }))
 }
 
-/// Names a job in a body.
+/// Names a job, in a body or in a query.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Named {
-    job_id: String,
+    pub job_id: String,
 }
 
 /// Looks at one job.
@@ -142,7 +142,7 @@ mod tests {
         let cloud = Cloud::new().await;
         let project = cloud.ask("POST", "/projects/", Some(json!({ "name": "p" }))).await.body["handle"].clone();
         let project = project.as_str().unwrap();
-        let query = [("projectId", project), ("name", "n"), ("command", "echo $A"), ("isPublic", "True")];
+        let query = [("projectId", project), ("name", "n"), ("command", "echo $A"), ("clusterId", "box")];
         let id = created(&cloud, &query).await;
         let other = created(&cloud, &[("project", "other"), ("container", "busybox")]).await;
         let tags = json!({ "entity": "job", "entityId": id, "tags": ["a", "b"] });
@@ -198,6 +198,7 @@ mod tests {
         let cloud = Cloud::new().await;
         for (query, status) in [
             (("projectId", "pnone"), 404),
+            (("clusterId", "clg07azjl"), 404),
             (("workspaceFileName", "workspace.zip"), 422),
             (("workspaceFileName", "s3://bucket/w.zip"), 422),
             (("workspaceFileName", "git@github.com:a/b.git"), 422),

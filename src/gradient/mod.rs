@@ -50,6 +50,7 @@ mod web;
 mod workspace;
 mod workspace_upload;
 
+pub use error::worded;
 pub use router::router;
 
 /// Where all of it begins.

@@ -22,7 +22,7 @@ use crate::{
     api::{
         Path, Problem, Query,
         dataset_files::{LONGEST, send},
-        signed::{Opened, Shown, open},
+        signed::{Opened, Shown, SignatureQuery, open, open_file},
         tree_path::{TreePath, encoded},
         uploads::{announced, arriving},
     },
@@ -31,7 +31,7 @@ use crate::{
         ServiceError, Services,
         dataset_files::FileDraft,
         s3_listing::Listing,
-        signed_urls::{Purpose, Signed, SignedMethod, SignedUrl},
+        signed_urls::{Purpose, Signed, SignedMethod, SignedUrl, not_good},
     },
 };
 
@@ -40,15 +40,7 @@ pub const OBJECTS: &str = "/objects/{dataset}/{version}/{*path}";
 pub const PARTS: &str = "/parts/{dataset}/{version}/{upload}/{number}";
 pub const LISTINGS: &str = "/listings/{dataset}/{version}";
 
-/// What makes a URL a signed one.
-#[derive(Debug, Deserialize)]
-pub struct SignatureQuery {
-    expires: i64,
-    key: String,
-    signature: String,
-}
-
-/// The same, with the page that is listed.
+/// What makes a URL a signed one, with the page that is listed.
 #[derive(Debug, Deserialize)]
 pub struct ListingQuery {
     prefix: String,
@@ -100,20 +92,6 @@ pub fn position(token: &str) -> Result<Vec<u8>, DecodeError> {
 /// Returns what names a part that has come, without the quotes.
 pub fn part_etag(number: u32, bytes: u64) -> String {
     format!("{number}-{bytes}")
-}
-
-async fn open_file(
-    services: &Services,
-    method: SignedMethod,
-    at: &TreePath,
-    query: &SignatureQuery,
-) -> Result<Opened, Problem> {
-    let shown = shown((&at.dataset, &at.version), query.expires, &query.key, &query.signature);
-    open(services, Purpose::File { method, path: at.path.clone(), executable: false }, shown).await
-}
-
-fn shown<'a>((dataset, version): (&'a str, &'a str), expires: i64, key: &'a str, signature: &'a str) -> Shown<'a> {
-    Shown { dataset, version, expires, key, signature }
 }
 
 /// Sends a file.
@@ -175,9 +153,8 @@ pub async fn put_part(
     Query(query): Query<SignatureQuery>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let shown = shown((&dataset, &version), query.expires, &query.key, &query.signature);
-    let Opened { caller, lease, dataset, version } =
-        open(&services, Purpose::Part { upload: upload.clone(), number }, shown).await?;
+    let purpose = Purpose::Part { upload: upload.clone(), number };
+    let Opened { caller, lease, dataset, version } = open(&services, purpose, query.of(&dataset, &version)).await?;
     let body = Box::pin(arriving(request.into_body(), lease, LONGEST));
     let part = services.put_part(&caller, dataset, version, (upload, number), body).await?;
     Ok(([(header::ETAG, format!("\"{}\"", part_etag(part.number, part.bytes)))], ()).into_response())
@@ -189,10 +166,11 @@ pub async fn list(
     Path((dataset, version)): Path<(String, String)>,
     Query(query): Query<ListingQuery>,
 ) -> Result<Response, Problem> {
-    let after = query.after.as_deref().map(position).transpose();
-    let after = after.map_err(|_| Problem::new(StatusCode::FORBIDDEN, "forbidden", "the signed URL is not good"))?;
-    let listing = Listing { prefix: query.prefix, recursive: query.recursive, after, limit: query.limit };
-    let shown = shown((&dataset, &version), query.expires, &query.key, &query.signature);
+    let ListingQuery { prefix, recursive, after, limit, expires, key, signature } = query;
+    let after = after.as_deref().map(position).transpose();
+    let after = after.map_err(|_| not_good())?;
+    let listing = Listing { prefix, recursive, after, limit };
+    let shown = Shown { dataset: &dataset, version: &version, expires, key: &key, signature: &signature };
     let Opened { caller, dataset, version, .. } = open(&services, Purpose::List(listing.clone()), shown).await?;
     let page = services.list_as_s3(&caller, dataset, version, listing.clone()).await?;
     let xml = listing_xml::write(&listing, page).map_err(Problem::internal)?;

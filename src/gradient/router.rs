@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use axum::{
     Extension, Router,
-    middleware::from_fn,
     routing::{get, post, put},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ROOT, clusters, dataset_files, dataset_tags, datasets, entity_tags, environment, error, experiments, job_artifacts,
+    ROOT, clusters, dataset_files, dataset_tags, datasets, entity_tags, environment, experiments, job_artifacts,
     job_logs, jobs, later, machine_types, objects, projects, secrets, storage_providers, teams, versions, web,
     workspace_upload,
 };
@@ -106,13 +105,13 @@ fn open_routes() -> Router<Services> {
         .route(&at(workspace_upload::WORKSPACES), post(workspace_upload::post))
 }
 
-/// Puts the room together. Requests that are held open end when `stop` is cancelled.
+/// Puts the room together, but for the words of its refusals: see [`super::worded`]. Requests that are held open end when `stop` is cancelled.
 pub fn router(services: Services, stop: CancellationToken) -> Router {
     let book: Arc<dyn KeyBook> = Arc::new(services.clone());
     let closed = closed_routes().fallback(later::not_here);
     let closed = caller::closed(closed, book);
-    let closed = closed.layer(from_fn(error::reworded)).layer(Extension(stop)).with_state(services.clone());
-    let open = open_routes().layer(from_fn(error::reworded)).with_state(services);
+    let closed = closed.layer(Extension(stop)).with_state(services.clone());
+    let open = open_routes().with_state(services);
     Router::new().route(&format!("{ROOT}/web/{{namespace}}/{{*rest}}"), get(web::lead)).merge(open).nest(ROOT, closed)
 }
 
@@ -124,6 +123,7 @@ pub mod tests {
     use crate::{
         api::router::tests::{Answer, Api},
         domain::caller::Scope,
+        gradient::worded,
     };
 
     /// The room as the client sees it.
@@ -131,7 +131,8 @@ pub mod tests {
 
     impl Cloud {
         pub async fn new() -> Self {
-            Self(Api::with_pages(|services| router(services, CancellationToken::new())).await)
+            let api = Api::with_pages(|services| router(services, CancellationToken::new())).await;
+            Self(api.wrapped(worded))
         }
 
         /// Asks as the client does, with the first key.
@@ -280,6 +281,24 @@ pub mod tests {
         assert!(answer.body["errors"][0]["message"].as_str().unwrap().contains("deployments"), "{}", answer.text);
         assert_eq!(printed(&cloud.ask("GET", "/nonsense", None).await).0, 404);
         assert_eq!(printed(&cloud.ask("PATCH", "/projects/", None).await).0, 405);
+    }
+
+    #[tokio::test]
+    async fn what_no_route_has_seen_is_refused_in_the_same_words() {
+        let cloud = Cloud::new().await;
+        let long = format!("/projects/?filter={}", "a".repeat(62 << 10));
+        for (method, path, status) in [
+            ("PATCH", "/projects/", 405),
+            ("PATCH", "/objects/a/b/c", 405),
+            ("DELETE", "/web/team/projects", 405),
+            ("GET", long.as_str(), 414),
+        ] {
+            let answer = cloud.ask(method, path, None).await;
+            let (found, words) = printed(&answer);
+            assert!(found == status && !words.is_empty(), "{method} {path:.30}: {}", answer.text);
+        }
+        // The API's own keep their form.
+        assert_eq!(cloud.0.send("PATCH", "/api/v1/jobs", &[], None).await.problem(), (405, "method_not_allowed"));
     }
 
     #[tokio::test]

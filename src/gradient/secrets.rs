@@ -8,7 +8,10 @@ use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::pages::{self, PAGE};
+use super::{
+    clusters,
+    pages::{self, PAGE},
+};
 use crate::{
     api::{self, Path, Problem, Query},
     auth::Secret,
@@ -25,6 +28,13 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub struct OfProject {
     project_id: ProjectId,
+}
+
+/// The cluster, which has to be this box.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct OfCluster {
+    cluster_id: String,
 }
 
 /// A secret's value on its way in.
@@ -47,6 +57,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Of {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = parts.uri.path();
         if path.starts_with("/clusters/") {
+            let Query(of) = Query::<OfCluster>::from_request_parts(parts, state).await?;
+            clusters::require(&of.cluster_id)?;
             return Ok(Self(SecretScope::Box));
         }
         if path.starts_with("/teams/") {
@@ -137,6 +149,9 @@ mod tests {
         let cloud = Cloud::new().await;
         let set = cloud.ask("PUT", "/clusters/secrets/C?clusterId=box", Some(json!({ "value": "1" }))).await;
         assert_eq!(set.status, 200, "{}", set.text);
+        let other = cloud.ask("PUT", "/clusters/secrets/C?clusterId=clg07azjl", Some(json!({ "value": "1" }))).await;
+        let words = "there is no cluster clg07azjl: this box is the only one, and its id is box";
+        assert_eq!(printed(&other), (404, words));
         let stranger = cloud.0.stranger(Scope::Write).await;
         let key = stranger.trim_start_matches("Bearer ");
         let seen = cloud.ask_as(key, "GET", "/clusters/secrets?clusterId=box", None).await;

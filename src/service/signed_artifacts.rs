@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use subtle::ConstantTimeEq;
 
-use super::{ServiceError, Services, signed_urls::sealed};
+use super::{
+    ServiceError, Services,
+    signed_urls::{not_good, sealed},
+};
 use crate::domain::{
     caller::{Action, Caller},
     content::ContentHash,
@@ -59,18 +62,14 @@ impl Services {
     /// # Errors
     /// [`ServiceError::Forbidden`], which does not tell what is wrong with it.
     pub async fn artifact_signer(&self, signed: &SignedArtifact, shown: &ContentHash) -> Result<Caller, ServiceError> {
-        let refused = || {
-            let message = "the signed URL is not good for this, or no longer: ask for another one".to_owned();
-            ServiceError::Forbidden(message)
-        };
         let own = signature(&self.artifact_url_key(), signed);
         // However much of a guess is right, comparing takes the same time.
         let good = bool::from(own.0.ct_eq(&shown.0));
         if !good || Timestamp(signed.expires.saturating_mul(1_000_000)) <= self.clock.now() {
-            return Err(refused());
+            return Err(not_good());
         }
-        let caller = self.holder(&signed.key).await?.ok_or_else(refused)?;
-        caller.may(Action::ViewJobs).map_err(|_| refused())?;
+        let caller = self.holder(&signed.key).await?.ok_or_else(not_good)?;
+        caller.may(Action::ViewJobs).map_err(|_| not_good())?;
         Ok(caller)
     }
 

@@ -131,6 +131,11 @@ pub struct SignedUrl {
     pub at_bucket: Option<String>,
 }
 
+/// Refuses whoever shows a URL, without telling what is wrong with it.
+pub fn not_good() -> ServiceError {
+    ServiceError::Forbidden("the signed URL is not good for this, or no longer: ask for another one".to_owned())
+}
+
 impl Services {
     /// Signs calls on files of a version, with what the caller's key allows. What would be refused
     /// whatever is sent is refused now: some clients look at no answer but this one.
@@ -199,21 +204,17 @@ impl Services {
     /// # Errors
     /// [`ServiceError::Forbidden`], which does not tell what is wrong with it.
     pub async fn signer(&self, signed: &Signed, shown: &ContentHash) -> Result<Caller, ServiceError> {
-        let refused = || {
-            let message = "the signed URL is not good for this, or no longer: ask for another one".to_owned();
-            ServiceError::Forbidden(message)
-        };
         let own = signature(&self.url_key(), signed);
         // However much of a guess is right, comparing takes the same time.
         if !bool::from(own.0.ct_eq(&shown.0)) {
-            return Err(refused());
+            return Err(not_good());
         }
         let now = self.clock.now();
         if Timestamp(signed.expires.saturating_mul(1_000_000)) <= now {
-            return Err(refused());
+            return Err(not_good());
         }
-        let caller = self.holder(&signed.key).await?.ok_or_else(refused)?;
-        caller.may(signed.purpose.action()).map_err(|_| refused())?;
+        let caller = self.holder(&signed.key).await?.ok_or_else(not_good)?;
+        caller.may(signed.purpose.action()).map_err(|_| not_good())?;
         Ok(caller)
     }
 

@@ -5,6 +5,8 @@
 
 mod accept;
 mod bucket;
+mod client;
+mod cloud;
 mod daemon;
 mod data;
 mod engine;
@@ -15,6 +17,7 @@ mod mount;
 mod numbers;
 mod read;
 mod run;
+mod s3;
 mod schedule;
 mod table;
 
@@ -23,7 +26,7 @@ use table::Table;
 type Part = (&'static str, fn(&mut Table));
 
 /// What can be asked for by name, in the order of the table.
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("schedule", schedule::measure),
     ("run", run::measure),
     ("follow", follow::measure),
@@ -32,6 +35,7 @@ const PARTS: [Part; 8] = [
     ("ingest", ingest::measure),
     ("mount", mount::measure),
     ("bucket", bucket::measure),
+    ("client", client::measure),
 ];
 
 fn main() {

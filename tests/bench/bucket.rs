@@ -2,9 +2,8 @@
 
 use std::{
     fs,
-    net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -17,47 +16,9 @@ use super::{
     http::Connection,
     numbers::millis,
     run::follow_ends,
+    s3::{KEY, SECRET, Server},
     table::Table,
 };
-
-const KEY: &str = "bench";
-const SECRET: &str = "bench-secret";
-
-/// A server on a directory of its own.
-struct Server {
-    child: Child,
-    dir: tempfile::TempDir,
-    port: u16,
-}
-
-impl Server {
-    fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("bench")).unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let home = std::env::var_os("HOME").unwrap_or_else(|| "/root".into());
-        let cache = std::env::var_os("GRADIENTD_CACHE")
-            .map_or_else(|| PathBuf::from(home).join(".cache/gradientd"), PathBuf::from);
-        let child = Command::new(cache.join("s3s-fs-0.14.1/bin/s3s-fs"))
-            .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--access-key", KEY, "--secret-key", SECRET])
-            .arg(dir.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Self { child, dir, port }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 pub fn measure(table: &mut Table) {
     let server = Server::start();
@@ -127,7 +88,7 @@ fn one_tar(table: &mut Table, api: &mut Connection, tree: &Path) {
 
 fn aws_sync(server: &Server, work: &Path, dataset: &str, version: &str) -> Duration {
     let tools = PathBuf::from(std::env::var_os("GRADIENTD_BENCH_TOOLS").expect("tests/bench/run sets it"));
-    let team = fs::read_dir(server.dir.path().join("bench")).unwrap().map(|entry| entry.unwrap());
+    let team = fs::read_dir(server.bucket()).unwrap().map(|entry| entry.unwrap());
     let team = team.into_iter().find(|entry| entry.path().is_dir()).unwrap().file_name().into_string().unwrap();
     let into = work.join(format!("synced-{version}"));
     let (took, ()) = timed(|| {

@@ -48,8 +48,17 @@ impl Daemon {
 
     /// Opens a connection with the admin's key.
     pub fn connect(&self) -> Connection {
-        let key = fs::read_to_string(self.data.path().join("admin.key")).unwrap();
-        Connection::tcp(&self.address, format!("Authorization: Bearer {}\r\n", key.trim()))
+        Connection::tcp(&self.address, format!("Authorization: Bearer {}\r\n", self.key()))
+    }
+
+    /// Returns the admin's key.
+    pub fn key(&self) -> String {
+        fs::read_to_string(self.data.path().join("admin.key")).unwrap().trim().to_owned()
+    }
+
+    /// Returns where it is reached, such as `http://127.0.0.1:7070`.
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     /// Returns what the daemon holds in memory, in bytes, without what the kernel could drop.
