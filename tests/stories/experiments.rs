@@ -129,7 +129,7 @@ fn settings_are_held_to_the_rules_when_they_are_kept_and_at_each_start() {
     }
     assert!(daemon.list("/experiments").is_empty());
 
-    assert_eq!(daemon.put("/secrets", &json!({ "name": "TOKEN", "value": "hunter2" })).status, 200);
+    assert_eq!(daemon.put("/secrets", &json!({ "name": "TOKEN", "value": "hunter2" })).status, 201);
     let registry = json!({
         "image": BUSYBOX, "command": "true", "env": { "T": "secret:TOKEN" }, "registryUsername": "ada",
         "registryPassword": "hunter3",
