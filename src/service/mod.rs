@@ -22,6 +22,7 @@ use crate::{
 
 pub mod artifacts;
 pub mod box_now;
+mod bucket_probes;
 mod bucket_sweep;
 mod collecting;
 pub mod committing;
@@ -106,6 +107,8 @@ pub struct Services {
     pub(crate) care: Arc<storage_care::Care>,
     /// Buckets of storage providers that were spoken to.
     pub(crate) buckets: Arc<storage_providers::OpenBuckets>,
+    /// Those that took something just now.
+    pub(crate) probes: Arc<bucket_probes::BucketProbes>,
 }
 
 /// Uploads that are looked through at the same time.
@@ -175,6 +178,7 @@ impl Services {
             streams: Arc::new(Semaphore::new(streams::MOST)),
             care: Arc::default(),
             buckets: Arc::default(),
+            probes: Arc::default(),
         }
     }
 
