@@ -23,6 +23,7 @@ use crate::{
 mod accepting;
 pub mod artifacts;
 pub mod box_now;
+mod bucket_probes;
 mod bucket_sweep;
 mod collecting;
 pub mod committing;
@@ -114,6 +115,8 @@ pub struct Services {
     pub(crate) buckets: Arc<storage_providers::OpenBuckets>,
     /// How much runs have pushed.
     pub(crate) pushed: Arc<pushes::PushedPoints>,
+    /// Those that took something just now.
+    pub(crate) probes: Arc<bucket_probes::BucketProbes>,
 }
 
 /// Uploads that are looked through at the same time.
@@ -185,6 +188,7 @@ impl Services {
             care: Arc::default(),
             buckets: Arc::default(),
             pushed: Arc::default(),
+            probes: Arc::default(),
         }
     }
 
