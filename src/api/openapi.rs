@@ -25,6 +25,7 @@ use crate::service::Services;
     modifiers(&Schemes),
     tags(
         (name = "jobs", description = "Runs of a command in a container"),
+        (name = "workloads", description = "What containers serve"),
         (name = "datasets", description = "Files that belong together, in versions that never change once committed"),
         (name = "dataset files", description = "What is in a version: put, fetched, listed, compared"),
         (name = "uploads", description = "Archives that become workspaces"),
@@ -103,6 +104,8 @@ mod tests {
         ("/jobs", &["get", "post"]),
         ("/jobs/{id}", &["get", "delete"]),
         ("/jobs/{id}/stop", &["post"]),
+        ("/workloads/{id}/open", &["post"]),
+        ("/workloads/{id}/tokens", &["post"]),
         ("/jobs/{id}/clone", &["post"]),
         ("/jobs/{id}/logs", &["get"]),
         ("/jobs/{id}/logs/download", &["get"]),

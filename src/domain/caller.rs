@@ -110,6 +110,8 @@ actions! {
     ChangeJob: Write, "change jobs";
     StopJob: Write, "stop jobs";
     DeleteJob: Write, "delete jobs";
+    /// What a container serves. It may be a shell, so looking is not enough.
+    OpenWorkload: Write, "open what containers serve";
     /// Datasets with their versions, files and lineage.
     ViewDatasets: Read, "look at datasets";
     CreateDataset: Write, "create datasets";

@@ -93,6 +93,7 @@ impl Rig {
             cpu_capacity_millis: 4000,
             memory_capacity_bytes: 8 << 30,
             avoid_busy_gpus: true,
+            names: Default::default(),
             storage: service::StorageSettings { import_dirs: vec![dir.path().join("shared")], ..Default::default() },
         };
         let services = Services::new(

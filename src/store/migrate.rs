@@ -12,6 +12,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0002_datasets.sql"),
     include_str!("migrations/0003_tags.sql"),
     include_str!("migrations/0004_kinds.sql"),
+    include_str!("migrations/0006_tickets.sql"),
 ];
 
 /// The version that a database has after all steps.
