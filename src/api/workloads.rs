@@ -207,7 +207,7 @@ mod tests {
         let api = Api::new().await;
         let id = job(&api, json!([])).await;
         let ask = |body| api.ask("POST", "workloads/js0123456789ab/open", Some(body));
-        assert_eq!(ask(json!({})).await.problem(), (404, "not_found"));
+        assert_eq!(ask(json!({})).await.problem(), (404, "job_not_found"));
         let path = format!("workloads/{id}/open");
         assert_eq!(api.ask("POST", &path, Some(json!({}))).await.problem(), (422, "which_port"));
         for evil in ["//evil.example", "https://evil.example", "/\\evil", "evil"] {
@@ -216,7 +216,7 @@ mod tests {
         }
         let stranger = api.stranger(Scope::Admin).await;
         let answer = api.send("POST", &path, &[("authorization", &stranger)], Some(json!({ "port": 80 }))).await;
-        assert_eq!(answer.problem(), (404, "not_found"));
+        assert_eq!(answer.problem(), (404, "job_not_found"));
     }
 
     #[tokio::test]

@@ -20,7 +20,7 @@ pub struct SettingsArgs {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
     /// Serve what containers serve on this address and port (server.workload_listen)
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS:PORT")]
     workload_listen: Option<String>,
     /// Set any one setting; may be repeated
     #[arg(long, value_name = "SECTION.KEY=VALUE")]

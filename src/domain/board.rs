@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn what_runs_on_keeps_its_counters_and_what_ended_is_forgotten() {
         let board = Board::new(Catalogue::generate(1, 1 << 30, &Inventory::default()));
-        let (one, two): (JobId, JobId) = ("js0000000000001".parse().unwrap(), "js0000000000002".parse().unwrap());
+        let (one, two): (JobId, JobId) = ("js000000000001".parse().unwrap(), "js000000000002".parse().unwrap());
         let address = |last| IpAddr::from([172, 18, 0, last]);
         board.set_addresses(vec![(one.clone(), address(2))]);
         board.reach(&one).unwrap().traffic.passed_in(7, Timestamp(1));

@@ -275,6 +275,12 @@ impl Pass {
         }
     }
 
+    /// Returns what is served as it is now: what is believed of it did not fit with what is so.
+    pub async fn look_again(&self) -> Result<Arc<Served>, Refusal> {
+        self.checked.store(0, Ordering::Release);
+        if self.renew().await? { Ok(self.served()) } else { Err(stale(self.shown)) }
+    }
+
     /// Holds the pass for something that stays open, which has to end when [`Open::ended`] says so.
     pub fn open(self: &Arc<Self>) -> Open {
         self.open.fetch_add(1, Ordering::SeqCst);

@@ -219,6 +219,8 @@ impl Proxy {
         if let Some(reach) = self.services.reach(&served.run).filter(|_| !served.state.is_terminal()) {
             return Ok(Going { called, served, pass, reach, port, has_token, is_stripped: false });
         }
+        // A run may have begun or ended since it was looked up.
+        let served = pass.look_again().await?;
         let mut refusal = match served.state {
             State::Pending | State::Provisioned => {
                 let detail = format!("{id} does not run yet ({}): this goes on by itself when it does", served.state);

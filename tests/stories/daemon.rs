@@ -21,6 +21,7 @@ pub const BUSYBOX: &str = "gradient-test/busybox:latest";
 pub struct Daemon {
     dir: tempfile::TempDir,
     port: u16,
+    workload_port: u16,
     child: Option<Child>,
     settings: Vec<(String, String)>,
     agent: Agent,
@@ -51,6 +52,7 @@ impl Daemon {
         Self {
             dir: tempfile::tempdir().unwrap(),
             port: free_port(),
+            workload_port: free_port(),
             child: None,
             settings: settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             agent: Agent::config_builder()
@@ -75,6 +77,7 @@ impl Daemon {
             .arg("serve")
             .env("GRADIENTD_DATA_DIR", self.data())
             .env("GRADIENTD_LISTEN", format!("127.0.0.1:{}", self.port))
+            .env("GRADIENTD_WORKLOAD_LISTEN", format!("127.0.0.1:{}", self.workload_port))
             // The machine that tests run on may be nearly full, and that is not their business.
             .env("GRADIENTD_DISK__REFUSE_PERCENT", "100")
             .env("GRADIENTD_DISK__WARN_PERCENT", "99")
@@ -163,6 +166,7 @@ impl Daemon {
             .args(args)
             .env("GRADIENTD_DATA_DIR", self.data())
             .env("GRADIENTD_LISTEN", format!("127.0.0.1:{}", self.port))
+            .env("GRADIENTD_WORKLOAD_LISTEN", format!("127.0.0.1:{}", self.workload_port))
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .output()
             .unwrap()
@@ -170,6 +174,11 @@ impl Daemon {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Returns the port on which what containers serve is reached.
+    pub fn workload_port(&self) -> u16 {
+        self.workload_port
     }
 
     pub fn data(&self) -> PathBuf {

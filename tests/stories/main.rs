@@ -34,6 +34,7 @@ mod keys_and_doors;
 mod logs;
 mod private_registry;
 mod projects_and_tags;
+mod proxy;
 mod refuse_to_start;
 mod run_a_job;
 #[cfg(feature = "faults")]
