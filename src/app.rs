@@ -16,6 +16,7 @@ use crate::{
         id::IdSource,
         notebook::Limits,
         time::{Clock, Timestamp},
+        web_name::Names,
     },
     executor::{
         GpuAccess,
@@ -25,7 +26,7 @@ use crate::{
         GpuInventory,
         nvml::{NvmlGpus, NvmlSettings},
     },
-    gradient, host, push,
+    gradient, host, proxy, push,
     reconcile::{self, Works, gpus::Types},
     service::{self, Services},
     storage::{
@@ -118,6 +119,7 @@ pub fn open(config: &Config) -> anyhow::Result<Rooms> {
         cpu_capacity_millis: cpu_capacity(config),
         memory_capacity_bytes: memory_capacity(config),
         avoid_busy_gpus: config.gpu.avoid_busy,
+        names: names(config),
         storage: service::StorageSettings {
             team_quota_bytes: config.storage.team_quota.0,
             cache_bytes: config.storage.cache.0,
@@ -174,6 +176,7 @@ pub fn open_services(config: &Config) -> anyhow::Result<Services> {
 /// When it cannot start, in words that say what to do; or when the database turns out to be damaged.
 pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let listener = server::bind(config.server.listen).await?;
+    let workload_listener = proxy::listener::bind(config.server.workload_listen).await?;
     let rooms = open(&config)?;
     rooms.services.upload_store().remove_unfinished().context("cannot clear broken uploads away")?;
     rooms.services.dataset_store().remove_unfinished().context("cannot clear broken uploads away")?;
@@ -234,7 +237,17 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
         tracing::warn!(%error, "systemd could not be told that the daemon is ready");
     }
     let grace = config.server.shutdown_grace.0;
-    server::serve(listener, routes, stop, grace, config.limits.connections).await;
+    let proxy = proxy::Proxy::new(
+        rooms.services.clone(),
+        Arc::clone(&rooms.clock),
+        names(&config),
+        control(&config),
+        stop.clone(),
+    );
+    tokio::join!(
+        server::serve(listener, routes, stop, grace, config.limits.connections),
+        proxy::listener::serve(workload_listener, proxy, grace, config.limits.connections),
+    );
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
 
     works.tasks.close();
@@ -279,6 +292,25 @@ fn keep_key(path: &Path, key: &ApiKey) -> std::io::Result<()> {
     writeln!(file, "{}", key.reveal())?;
     file.sync_all()?;
     std::fs::rename(&draft, path)
+}
+
+/// Returns the names under which what containers serve is reached.
+fn names(config: &Config) -> Names {
+    let server = &config.server;
+    Names {
+        address: server.workload_listen.ip(),
+        port: server.workload_listen.port(),
+        domain: server.workload_domain.as_ref().map(|domain| domain.to_ascii_lowercase()),
+        https: server.workload_https,
+        cookies_by_path: server.workload_cookies_by_path,
+        hosts: server.hosts.clone(),
+    }
+}
+
+/// Returns where the web UI is, when that is the same for everybody who can reach it.
+fn control(config: &Config) -> Option<String> {
+    let listen = config.server.listen;
+    listen.ip().is_loopback().then(|| format!("http://{listen}"))
 }
 
 fn types(config: &Config) -> Types {

@@ -66,6 +66,7 @@ pub mod storage;
 pub mod tree_path;
 pub mod uploads;
 pub mod versions;
+pub mod workloads;
 
 pub use body::{Json, Path, Query};
 pub use caller::{KeyBook, Lease};

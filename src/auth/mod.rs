@@ -12,4 +12,6 @@ mod token;
 pub use hidden::Secret;
 pub use push_secret::PushSecrets;
 pub use sealer::{SealError, Sealer};
-pub use token::{ApiKey, InvalidToken, SessionProof, SessionToken, SignInToken, TokenHash};
+pub use token::{
+    ApiKey, InvalidToken, SessionProof, SessionToken, SignInToken, Ticket, TokenHash, WorkloadSession, WorkloadToken,
+};

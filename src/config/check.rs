@@ -68,6 +68,18 @@ pub fn check(config: &Config) -> Result<Vec<Warning>, Flaw> {
             format!("“{host}” is not a host name: leave out the scheme, the port and the path"),
         )?;
     }
+    if let Some(domain) = &config.server.workload_domain {
+        demand(
+            is_name(domain) && domain.contains('.') && !domain.ends_with('.'),
+            "server.workload_domain",
+            format!("“{domain}” is not a domain: write it like work.lab.example, without a scheme, a port or “*.”"),
+        )?;
+    }
+    demand(
+        config.server.workload_listen != config.server.listen || config.server.listen.port() == 0,
+        "server.workload_listen",
+        "must not be the address of server.listen: it has to be another origin",
+    )?;
     Ok(warnings(config))
 }
 
@@ -78,6 +90,17 @@ fn warnings(config: &Config) -> Vec<Warning> {
         warnings.push(Warning(format!(
             "listening on {listen}: keys cross the network in the clear unless a proxy with TLS is in front"
         )));
+    }
+    if !config.server.workload_listen.ip().is_loopback() && !config.server.workload_https {
+        warnings.push(Warning(format!(
+            "what containers serve is reachable on {}: it crosses the network in the clear unless a proxy with TLS is in front (server.workload_https)",
+            config.server.workload_listen
+        )));
+    }
+    if config.server.workload_cookies_by_path {
+        warnings.push(Warning(
+            "server.workload_cookies_by_path is on: in a browser, the page of one workload can read and use all others that the same person has open".to_owned(),
+        ));
     }
     if !config.engine.publish_address.is_loopback() {
         warnings.push(Warning(format!(

@@ -67,6 +67,7 @@ pub mod storage_providers;
 mod streams;
 pub mod tags;
 mod text;
+pub mod tickets;
 pub mod uploads;
 pub mod users;
 mod passes;
@@ -136,6 +137,8 @@ pub struct Settings {
     pub memory_capacity_bytes: u64,
     /// Whether a GPU that a process of somebody else uses is left alone.
     pub avoid_busy_gpus: bool,
+    /// Where what containers serve is reached.
+    pub names: crate::domain::web_name::Names,
     pub storage: StorageSettings,
     pub notebooks: notebook_draft::NotebookRules,
 }

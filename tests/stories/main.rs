@@ -38,6 +38,7 @@ mod notebooks;
 mod private_registry;
 mod projects_and_tags;
 mod pushed_metrics;
+mod proxy;
 mod refuse_to_start;
 mod run_a_job;
 #[cfg(feature = "faults")]
