@@ -26,6 +26,7 @@ use super::{
 use crate::{
     domain::{
         board::Reach,
+        id::NotebookId,
         traffic::OpenRequest,
         web_name::{self, Host, Target},
         workload::State,
@@ -200,10 +201,10 @@ impl Proxy {
 
     /// Adds where in the web UI a person can go on.
     pub(super) fn with_link(&self, refusal: Refusal, called: &Called) -> Refusal {
-        let link = self
-            .control
-            .as_ref()
-            .map(|control| (format!("{control}/jobs/{}", called.target.id), "Open it in the web UI"));
+        let id = &called.target.id;
+        let pages = if id.as_str().parse::<NotebookId>().is_ok() { "notebooks" } else { "jobs" };
+        let link =
+            self.control.as_ref().map(|control| (format!("{control}/{pages}/{id}"), "Open it in the web UI"));
         Refusal { link, ..refusal }
     }
 

@@ -11,13 +11,14 @@ use crate::{
     domain::{
         board::Reach,
         caller::{Action, Caller},
-        id::JobId,
+        id::{JobId, NotebookId},
         key::Key,
+        notebook::PORT,
         time::Timestamp,
         web_name::ServedId,
         workload::State,
     },
-    store::{Tx, jobs, keys, tickets},
+    store::{Tx, jobs, keys, notebooks, tickets},
 };
 
 /// How long a ticket waits to be used.
@@ -79,7 +80,7 @@ impl Services {
         let served = self
             .store
             .write(move |tx| {
-                let served = running(find(tx, &caller, &id)?, &id)?;
+                let served = running(services.find_served(tx, &caller, &id)?, &id)?;
                 services.add_ticket(tx, &hash, tickets::Kind::Ticket, &id, &holder, TICKET_LIFE)?;
                 Ok::<_, ServiceError>(served)
             })
@@ -105,7 +106,7 @@ impl Services {
         let (served, expires_at) = self
             .store
             .write(move |tx| {
-                let served = running(find(tx, &caller, &id)?, &id)?;
+                let served = running(services.find_served(tx, &caller, &id)?, &id)?;
                 let ends = services.add_ticket(tx, &hash, tickets::Kind::Token, &id, &holder, life)?;
                 Ok::<_, ServiceError>((served, ends))
             })
@@ -163,7 +164,7 @@ impl Services {
     /// [`ServiceError::Denied`] when a key may not open workloads, [`ServiceError::NotFound`] when its
     /// team has nothing of that id.
     pub async fn served(&self, shown: Shown, id: &ServedId) -> Result<Option<Served>, ServiceError> {
-        let (now, id) = (self.clock.now(), id.clone());
+        let (services, now, id) = (self.clone(), self.clock.now(), id.clone());
         let found = self
             .store
             .read(move |connection| {
@@ -181,7 +182,7 @@ impl Services {
                     }
                 };
                 let Some(key) = key.filter(|key| key.is_good(now)) else { return Ok(None) };
-                let served = find(connection, &caller(&key), &id)?;
+                let served = services.find_served(connection, &caller(&key), &id)?;
                 Ok::<_, ServiceError>(Some((key, served)))
             })
             .await?;
@@ -207,20 +208,54 @@ fn caller(key: &Key) -> Caller {
     Caller { user: key.user.clone(), team: key.team.clone(), key: key.id.clone(), scope: key.scope }
 }
 
-/// Finds what an id serves to a caller. What has a kind of its own is looked up here by its own id.
-fn find(connection: &rusqlite::Connection, caller: &Caller, id: &ServedId) -> Result<Served, ServiceError> {
-    caller.may(Action::OpenWorkload)?;
-    let nothing = || ServiceError::not_found("job", id);
-    let run: JobId = id.as_str().parse().map_err(|_| nothing())?;
-    let (job, spec) = jobs::get(connection, &caller.team, &run)?.ok_or_else(nothing)?;
-    Ok(Served {
-        caller: caller.clone(),
-        run,
-        state: job.workload.state,
-        main_port: spec.ports.first().map(|port| port.container),
-        knows_its_prefix: false,
-        authorization: None,
-    })
+impl Services {
+    /// Finds what an id serves to a caller. What has a kind of its own is looked up here by its own id.
+    fn find_served(
+        &self,
+        connection: &rusqlite::Connection,
+        caller: &Caller,
+        id: &ServedId,
+    ) -> Result<Served, ServiceError> {
+        caller.may(Action::OpenWorkload)?;
+        if let Ok(notebook) = id.as_str().parse::<NotebookId>() {
+            return self.served_notebook(connection, caller, &notebook);
+        }
+        let nothing = || ServiceError::not_found("job", id);
+        let run: JobId = id.as_str().parse().map_err(|_| nothing())?;
+        let (job, spec) = jobs::get(connection, &caller.team, &run)?.ok_or_else(nothing)?;
+        Ok(Served {
+            caller: caller.clone(),
+            run,
+            state: job.workload.state,
+            main_port: spec.ports.first().map(|port| port.container),
+            knows_its_prefix: false,
+            authorization: None,
+        })
+    }
+
+    /// A notebook is served by its latest session; its server knows us by that session's token.
+    fn served_notebook(
+        &self,
+        connection: &rusqlite::Connection,
+        caller: &Caller,
+        id: &NotebookId,
+    ) -> Result<Served, ServiceError> {
+        let found = notebooks::get(connection, id)?.filter(|notebook| notebook.team == caller.team);
+        let notebook = found.ok_or_else(|| ServiceError::not_found("notebook", id))?;
+        let Some(session) = notebook.session else {
+            let message = format!("notebook {id} was never started: start it first");
+            return Err(ServiceError::Conflict { code: "workload_over", message });
+        };
+        let token = self.jupyter_token(&session.workload.id);
+        Ok(Served {
+            caller: caller.clone(),
+            run: session.workload.id,
+            state: session.workload.state,
+            main_port: Some(PORT),
+            knows_its_prefix: true,
+            authorization: Some(Secret::new(format!("token {token}"))),
+        })
+    }
 }
 
 fn running(served: Served, id: &ServedId) -> Result<Served, ServiceError> {
