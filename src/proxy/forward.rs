@@ -203,8 +203,7 @@ impl Proxy {
     pub(super) fn with_link(&self, refusal: Refusal, called: &Called) -> Refusal {
         let id = &called.target.id;
         let pages = if id.as_str().parse::<NotebookId>().is_ok() { "notebooks" } else { "jobs" };
-        let link =
-            self.control.as_ref().map(|control| (format!("{control}/{pages}/{id}"), "Open it in the web UI"));
+        let link = self.control.as_ref().map(|control| (format!("{control}/{pages}/{id}"), "Open it in the web UI"));
         Refusal { link, ..refusal }
     }
 
