@@ -5,12 +5,13 @@
 //! path of the cloud's meets one of our own. [`router`] lists the routes, [`error`] says refusals in the
 //! words that the client prints, [`later`] what there is instead of what is not here. [`filter`] reads
 //! the client's several ways to page, [`pages`] cuts lists accordingly, [`form`] reads a workspace that is
-//! sent, [`workspace`] the address of one that is not, [`held`] ends requests that wait. [`environment`]
-//! is what points the client here, [`web`] where the links that it prints lead.
+//! sent, [`workspace_upload`] takes one by a signed URL, [`workspace`] reads the address of one that is
+//! elsewhere. [`held`] ends requests that wait, [`ending`] stops what is to be deleted. [`environment`] is
+//! what points the client here, [`web`] where the links that it prints lead.
 //!
 //! The resources have a file for each noun, named as in [`crate::api`]; [`entity_tags`] are the tags of
 //! all of them but datasets. Jobs come in two more, [`job_wire`] for what is asked and [`job_view`] for
-//! what is answered; files of datasets as well: [`dataset_files`] signs URLs, and [`objects`] answers
+//! what is answered, and experiments likewise; files of datasets as well: [`dataset_files`] signs URLs, and [`objects`] answers
 //! them, listings in the words of [`listing_xml`].
 //!
 //! Not here: what the client asks of itself (`apiKey`, `login`, `version`), and looking at what it says

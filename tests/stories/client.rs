@@ -67,6 +67,8 @@ impl Client {
             .env("HOME", self.home())
             .env("PATH", "/usr/bin:/bin")
             .env("LC_ALL", "C.UTF-8")
+            // It packs every workspace into a file of one name there.
+            .env("TMPDIR", self.home())
             .env("PAPERSPACE_USE_CONSOLE_COLORS", "false")
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(self.home())
@@ -98,7 +100,7 @@ impl Client {
     /// Runs a command that has to go well, and returns what it printed.
     pub fn says(&self, args: &[&str]) -> String {
         let said = self.run(args);
-        assert!(said.code == Some(0) && said.err.trim().is_empty(), "{} {args:?}: {said:?}", self.version);
+        assert!(said.code == Some(0) && said.complaints().is_empty(), "{} {args:?}: {said:?}", self.version);
         said.out
     }
 
@@ -108,6 +110,14 @@ impl Client {
         assert!(said.code == Some(0) && !said.err.trim().is_empty(), "{} {args:?}: {said:?}", self.version);
         assert!(!said.err.contains("Traceback"), "{} {args:?}: {said:?}", self.version);
         said.err
+    }
+}
+
+impl Said {
+    /// Returns what it printed on standard error beside bars that show how far an upload is.
+    fn complaints(&self) -> Vec<&str> {
+        let is_bar = |line: &str| line.contains('%') && line.contains("Elapsed Time:");
+        self.err.split(['\n', '\r']).filter(|line| !line.trim().is_empty() && !is_bar(line)).collect()
     }
 }
 
