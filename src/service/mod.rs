@@ -15,6 +15,7 @@ use crate::{
         board::Board,
         id::{IdSource, JobId},
         time::Clock,
+        web_name::Names,
     },
     storage::{dataset::DatasetStore, layout::DataDir, upload::UploadStore},
     store::Store,
@@ -138,7 +139,7 @@ pub struct Settings {
     /// Whether a GPU that a process of somebody else uses is left alone.
     pub avoid_busy_gpus: bool,
     /// Where what containers serve is reached.
-    pub names: crate::domain::web_name::Names,
+    pub names: Names,
     pub storage: StorageSettings,
     pub notebooks: notebook_draft::NotebookRules,
 }

@@ -63,6 +63,18 @@ impl Daemon {
         format!("http://{}", self.address)
     }
 
+    /// Returns where what containers serve is reached.
+    pub fn workload_address(&self) -> &str {
+        &self.workload_address
+    }
+
+    /// Returns what a request to what a workload serves says, with the admin's key.
+    pub fn workload_headers(&self, id: &str) -> String {
+        let key = fs::read_to_string(self.data.path().join("admin.key")).unwrap();
+        let port = self.workload_address.rsplit(':').next().unwrap();
+        format!("Host: {id}.localhost:{port}\r\nAuthorization: Bearer {}\r\n", key.trim())
+    }
+
     /// Returns what the daemon holds in memory, in bytes, without what the kernel could drop.
     pub fn resident_bytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
