@@ -1,13 +1,22 @@
 //! The one place that builds every room and hands it to the others.
 
-use std::{io::Write, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet, io::Write, net::Ipv4Addr, net::Ipv6Addr, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc,
+};
 
 use anyhow::Context;
+use axum::Extension;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    api::{guard::Guard, router, server, shell::Shell},
-    auth::{ApiKey, Sealer},
+    api::{
+        guard::Guard,
+        router,
+        server::{self, Door, Server},
+        shell::Shell,
+        tls::TlsDoor,
+    },
+    auth::{ApiKey, Certificates, Sealer},
     cli,
     config::{Config, GpuAccessChoice},
     domain::{
@@ -165,10 +174,12 @@ pub fn open_services(config: &Config) -> anyhow::Result<Services> {
 /// # Errors
 /// When it cannot start, in words that say what to do; or when the database turns out to be damaged.
 pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
-    let listener = server::bind(config.server.listen).await?;
+    let listener = server::bind(config.server.listen, "--listen").await?;
+    let tls_listener = server::bind(config.server.tls_listen, "--set server.tls_listen=ADDRESS:PORT").await?;
     let rooms = open(&config)?;
     rooms.services.upload_store().remove_unfinished().context("cannot clear broken uploads away")?;
     rooms.services.dataset_store().remove_unfinished().context("cannot clear broken uploads away")?;
+    let certificates = Arc::new(certificates(&rooms, &config)?);
     first_start(&rooms, &config).await?;
 
     let gpus: Arc<dyn GpuInventory> = Arc::new(NvmlGpus::start(NvmlSettings {
@@ -200,21 +211,24 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
     reconcile::usage::start(&works);
     reconcile::gc::start(&works);
     reconcile::fsck::start(&works);
+    reconcile::certificates::start(&works, Arc::clone(&certificates));
     let damage = tokio::spawn(look_for_damage(rooms.store.clone(), stop.clone()));
 
     let shell = Shell {
-        guard: Guard::new(config.server.listen, &config.server.hosts),
+        guard: Guard::new(config.server.listen, &config.server.hosts).and(config.server.tls_listen),
         body_bytes: config.limits.body.0,
         ids: Arc::clone(&rooms.ids),
     };
     let pages = gradient::router(rooms.services.clone(), stop.clone()).merge(ui::router());
-    let routes = router::api(rooms.services.clone(), shell, pages, stop.clone());
-    tracing::info!("listening on http://{}", config.server.listen);
+    let door = TlsDoor { certificates: Arc::clone(&certificates), port: config.server.tls_listen.port() };
+    let routes = router::api(rooms.services.clone(), shell, pages, stop.clone()).layer(Extension(door));
+    tracing::info!("listening on http://{} and https://{}", config.server.listen, config.server.tls_listen);
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!(%error, "systemd could not be told that the daemon is ready");
     }
     let grace = config.server.shutdown_grace.0;
-    server::serve(listener, routes, stop, grace, config.limits.connections).await;
+    let server = Server::new(routes, stop, grace, config.limits.connections);
+    tokio::join!(server.serve(listener, Door::Plain), server.serve(tls_listener, Door::Tls(certificates)));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
 
     works.tasks.close();
@@ -223,6 +237,30 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
     }
     rooms.store.close().await;
     damage.await.context("the check of the database")?
+}
+
+/// Opens what the TLS listener shows: the admin's certificate where there is one, or one of the box's own.
+fn certificates(rooms: &Rooms, config: &Config) -> anyhow::Result<Certificates> {
+    let (server, clock) = (&config.server, Arc::clone(&rooms.clock));
+    let made = match (&server.tls_certificate, &server.tls_key) {
+        (Some(certificate), Some(key)) => Certificates::given(certificate.clone(), key.clone(), clock),
+        _ => Certificates::own(&rooms.data.keys(), names(config), &*rooms.ids, clock),
+    };
+    made.context("cannot speak TLS")
+}
+
+/// Returns what the box is reached by, as far as it is known at the start.
+fn names(config: &Config) -> BTreeSet<String> {
+    let server = &config.server;
+    let mut names: BTreeSet<String> =
+        [Ipv4Addr::LOCALHOST.to_string(), Ipv6Addr::LOCALHOST.to_string(), "localhost".to_owned()].into();
+    let listened = [server.listen.ip(), server.tls_listen.ip()].into_iter().filter(|ip| !ip.is_unspecified());
+    names.extend(listened.map(|ip| ip.to_string()));
+    names.extend(server.hosts.iter().map(|host| host.to_ascii_lowercase()));
+    let hostname = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    names.extend((!hostname.is_empty() && hostname.chars().all(is_name)).then_some(hostname));
+    names
 }
 
 /// Looks over the database while the daemon works, and ends the daemon when it is damaged: going on

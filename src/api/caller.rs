@@ -150,7 +150,7 @@ pub struct Lease {
 
 impl Lease {
     /// A lease for what somebody may do by a signature that was made with a key.
-    pub(super) fn of_key(book: Arc<dyn KeyBook>, key: KeyId) -> Self {
+    pub fn of_key(book: Arc<dyn KeyBook>, key: KeyId) -> Self {
         Self { book, credential: Credential::Signed(key) }
     }
 

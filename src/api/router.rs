@@ -11,7 +11,7 @@ use super::{
     diff, events, file_listing, gpus, health, imports, job_charts, job_logs, job_metrics, jobs, keys, known_files,
     lineage, machine_types, metrics, openapi, projects, queue, secrets, session,
     shell::{self, Shell},
-    signed, signed_artifacts, storage, storage_providers, uploads, versions,
+    signed, signed_artifacts, storage, storage_providers, tls, uploads, versions,
 };
 use crate::service::Services;
 
@@ -60,6 +60,7 @@ fn open_routes() -> OpenApiRouter<Services> {
         .merge(health::open_routes())
         .merge(signed::open_routes())
         .merge(signed_artifacts::open_routes())
+        .merge(tls::open_routes())
 }
 
 /// Returns the description of the whole API.
