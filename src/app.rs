@@ -67,6 +67,11 @@ impl Clock for SystemClock {
     }
 }
 
+/// Returns the system's clock.
+pub fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
+}
+
 /// The rooms that both the daemon and the subcommands need.
 pub struct Rooms {
     pub services: Services,
@@ -89,7 +94,7 @@ pub struct Rooms {
 /// In words that say what to do.
 pub fn open(config: &Config) -> anyhow::Result<Rooms> {
     let ids: Arc<dyn IdSource> = Arc::new(SystemRandom);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clock = clock();
     let data = DataDir::create(&config.data.dir).with_context(|| {
         format!("cannot use {} as data directory; choose another with --data-dir", config.data.dir.display())
     })?;
@@ -220,7 +225,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
         ids: Arc::clone(&rooms.ids),
     };
     let pages = gradient::router(rooms.services.clone(), stop.clone()).merge(ui::router());
-    let door = TlsDoor { certificates: Arc::clone(&certificates), port: config.server.tls_listen.port() };
+    let door = TlsDoor { certificates: Arc::clone(&certificates), port: tls_listener.local_addr()?.port() };
     let routes = router::api(rooms.services.clone(), shell, pages, stop.clone()).layer(Extension(door));
     tracing::info!("listening on http://{} and https://{}", config.server.listen, config.server.tls_listen);
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {

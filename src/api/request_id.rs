@@ -29,7 +29,7 @@ pub async fn scope<F: Future>(id: String, future: F) -> F::Output {
 /// headers never are.
 pub async fn stamp(source: Arc<dyn IdSource>, request: Request, next: Next) -> Response {
     let id = given(request.headers()).unwrap_or_else(|| random_text(&*source, 16));
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (method, path) = (request.method().clone(), without_secrets(request.uri().path()));
     let span = tracing::info_span!("request", request.id = %id, %method, path);
     let answer = async {
         let begun = Instant::now();
@@ -48,6 +48,14 @@ pub async fn stamp(source: Arc<dyn IdSource>, request: Request, next: Next) -> R
         response.headers_mut().insert(HEADER, value);
     }
     response
+}
+
+/// Leaves out the parts of a path that are secrets themselves: they begin with `~`.
+fn without_secrets(path: &str) -> String {
+    if !path.contains("/~") {
+        return path.to_owned();
+    }
+    path.split('/').map(|part| if part.starts_with('~') { "~" } else { part }).collect::<Vec<_>>().join("/")
 }
 
 /// Returns the client's id if it cannot do harm in a log.

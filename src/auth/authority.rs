@@ -31,6 +31,9 @@ use super::{
 };
 use crate::domain::{id::IdSource, time::Timestamp};
 
+/// The file of its certificate, among the keys.
+pub(super) const AUTHORITY: &str = "authority.pem";
+
 const DAY: Duration = Duration::from_secs(86_400);
 /// How long the authority's certificate lasts.
 const LASTS: Duration = DAY.saturating_mul(3653);
@@ -68,7 +71,7 @@ impl Authority {
         };
         let key = std::str::from_utf8(&text).ok().and_then(|pem| KeyPair::from_pem(pem).ok());
         let key = key.ok_or(CertificateError::BadAuthority(path))?;
-        let certificate = keys.join("authority.pem");
+        let certificate = keys.join(AUTHORITY);
         if let Some((pem, der, ends)) = kept(&certificate, &key, now) {
             return Ok(Self { key, certificate, pem, der, ends });
         }

@@ -12,6 +12,7 @@ use std::{
 use rustls::{
     ServerConfig,
     crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject},
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -19,8 +20,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
-    authority::Authority,
-    certificate::{self, Certificate, CertificateError},
+    authority::{AUTHORITY, Authority},
+    certificate::{self, About, Certificate, CertificateError},
 };
 use crate::domain::{
     id::IdSource,
@@ -158,6 +159,17 @@ impl Certificates {
             Source::Own(own) => Some(held(own).authority.pem().to_owned()),
             Source::Given(_) => None,
         }
+    }
+
+    /// Looks until when the authority in the directory `keys` is good, and changes nothing.
+    ///
+    /// # Errors
+    /// What keeps its certificate from being read.
+    pub fn authority_ends(keys: &Path) -> std::io::Result<Timestamp> {
+        let invalid = || std::io::Error::from(std::io::ErrorKind::InvalidData);
+        let pem = std::fs::read(keys.join(AUTHORITY))?;
+        let der = CertificateDer::from_pem_slice(&pem).map_err(|_| invalid())?;
+        About::of(&der).map(|about| about.ends).ok_or_else(invalid)
     }
 
     /// Takes note that somebody reached this box at an address: it is a name of the box from now on.

@@ -99,6 +99,8 @@ fn spawn(data: &Path, address: &str, network: &str) -> Child {
     Command::new(BINARY)
         .args(["serve", "--listen", address, "--data-dir"])
         .arg(data)
+        // Nobody asks there; any free port will do.
+        .env("GRADIENTD_SERVER__TLS_LISTEN", "127.0.0.1:0")
         .env("GRADIENTD_ENGINE__NETWORK", network)
         // A log on a terminal would be measured too.
         .env("GRADIENTD_LOG__LEVEL", "warn")

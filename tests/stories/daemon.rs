@@ -21,6 +21,7 @@ pub const BUSYBOX: &str = "gradient-test/busybox:latest";
 pub struct Daemon {
     dir: tempfile::TempDir,
     port: u16,
+    tls_port: u16,
     child: Option<Child>,
     settings: Vec<(String, String)>,
     agent: Agent,
@@ -51,6 +52,7 @@ impl Daemon {
         Self {
             dir: tempfile::tempdir().unwrap(),
             port: free_port(),
+            tls_port: free_port(),
             child: None,
             settings: settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             agent: Agent::config_builder()
@@ -75,6 +77,7 @@ impl Daemon {
             .arg("serve")
             .env("GRADIENTD_DATA_DIR", self.data())
             .env("GRADIENTD_LISTEN", format!("127.0.0.1:{}", self.port))
+            .env("GRADIENTD_SERVER__TLS_LISTEN", format!("127.0.0.1:{}", self.tls_port))
             // The machine that tests run on may be nearly full, and that is not their business.
             .env("GRADIENTD_DISK__REFUSE_PERCENT", "100")
             .env("GRADIENTD_DISK__WARN_PERCENT", "99")
@@ -159,17 +162,28 @@ impl Daemon {
 
     /// Runs a subcommand with this daemon's settings and returns what it printed.
     pub fn run(&self, args: &[&str]) -> std::process::Output {
+        self.run_as(args, &[])
+    }
+
+    /// Runs a subcommand with further environment variables.
+    pub fn run_as(&self, args: &[&str], variables: &[(&str, &str)]) -> std::process::Output {
         Command::new(env!("CARGO_BIN_EXE_gradientd"))
             .args(args)
             .env("GRADIENTD_DATA_DIR", self.data())
             .env("GRADIENTD_LISTEN", format!("127.0.0.1:{}", self.port))
+            .env("GRADIENTD_SERVER__TLS_LISTEN", format!("127.0.0.1:{}", self.tls_port))
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
+            .envs(variables.iter().copied())
             .output()
             .unwrap()
     }
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    pub fn tls_port(&self) -> u16 {
+        self.tls_port
     }
 
     pub fn data(&self) -> PathBuf {

@@ -25,6 +25,7 @@ mod full_disk;
 mod gpus_and_queue;
 mod gradient_datasets;
 mod gradient_jobs;
+mod gradient_metrics;
 mod gradient_projects;
 mod hostile_data;
 mod hostile_input;

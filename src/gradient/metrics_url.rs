@@ -1,0 +1,67 @@
+//! Where the client asks for metrics: an address without a scheme, because it puts `https://` or `wss://`
+//! in front, with a secret in its path, because it sends no key on its streams.
+//!
+//! ```text
+//! HOST:PORT/gradient/watch/RUN/~EXPIRES.KEY.SIGNATURE
+//! ```
+//! The client appends `/metrics/api/v1/…` to it. A part of a path that begins with `~` is not logged.
+
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use http::{header, request::Parts, uri::Authority};
+
+use super::ROOT;
+use crate::{
+    api::{Problem, signed, tls::TlsDoor},
+    domain::{caller::Caller, content::ContentHash, id::JobId},
+    service::{Services, metrics_pass::MetricsPass},
+};
+
+/// The path of such an address, as a route.
+pub const WATCH: &str = "/watch/{run}/{pass}";
+
+/// Where this box speaks TLS, by the name that it is called by whoever asks.
+#[derive(Debug, Clone)]
+pub struct MetricsAt(Option<String>);
+
+impl MetricsAt {
+    /// Returns where the metrics of a run are, for a caller who was shown it.
+    pub fn url(&self, services: &Services, caller: &Caller, run: &JobId) -> Option<String> {
+        let authority = self.0.as_ref()?;
+        let (pass, signature) = services.metrics_pass(caller, run);
+        Some(format!("{authority}{ROOT}/watch/{}/~{}.{}.{signature}", pass.run, pass.expires, pass.key))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for MetricsAt {
+    type Rejection = Infallible;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let door = parts.extensions.get::<TlsDoor>();
+        let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+        // Who asks by HTTPS, here or at a proxy in front, gets metrics in the same place.
+        let by_https = signed::origin(&parts.headers).starts_with("https://");
+        Ok(Self(match (host, door) {
+            (Some(host), _) if by_https => Some(host.to_string()),
+            (Some(host), Some(door)) => Some(format!("{}:{}", host.host(), door.port)),
+            _ => None,
+        }))
+    }
+}
+
+/// Reads what an address names. Whether it is good is for [`Services::metrics_holder`] to say.
+///
+/// # Errors
+/// A 403 [`Problem`], as for one that is not good.
+pub fn read(run: &str, pass: &str) -> Result<(MetricsPass, ContentHash), Problem> {
+    let read = || {
+        let mut parts = pass.strip_prefix('~')?.split('.');
+        let (expires, key, signature) = (parts.next()?, parts.next()?, parts.next()?);
+        let pass = MetricsPass { run: run.parse().ok()?, expires: expires.parse().ok()?, key: key.parse().ok()? };
+        parts.next().is_none().then_some((pass, signature.parse().ok()?))
+    };
+    read().ok_or_else(|| {
+        let detail = "the address of these metrics is not good, or no longer: look at the job again";
+        Problem::new(http::StatusCode::FORBIDDEN, "forbidden", detail)
+    })
+}
