@@ -44,7 +44,7 @@ pub struct Certificates {
 }
 
 enum Source {
-    Own(Mutex<Own>),
+    Own(Box<Mutex<Own>>),
     Given(Mutex<Given>),
 }
 
@@ -60,15 +60,6 @@ struct Given {
     /// Hash of both files as they were looked at last, good or not.
     seen: blake3::Hash,
     warned: bool,
-}
-
-/// Whose the certificate is that is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Whose {
-    /// Signed by this box's authority, whose own certificate is good until then.
-    Own { authority_ends: Timestamp },
-    /// In the admin's file.
-    Given(PathBuf),
 }
 
 /// The present certificate.
@@ -107,7 +98,7 @@ impl Certificates {
         let authority = Authority::open_or_create(keys, ids, now)?;
         let shown = authority.sign(&names, now)?;
         let own = Own { authority, names, learnt: 0 };
-        Ok(Self::showing(Source::Own(Mutex::new(own)), shown, clock))
+        Ok(Self::showing(Source::Own(Box::new(Mutex::new(own))), shown, clock))
     }
 
     /// Shows the admin's certificate. Blocks on the disk.
@@ -143,14 +134,6 @@ impl Certificates {
     /// Returns the certificate that is shown.
     pub fn shown(&self) -> Certificate {
         self.shown.get()
-    }
-
-    /// Says whose it is.
-    pub fn whose(&self) -> Whose {
-        match &self.source {
-            Source::Own(own) => Whose::Own { authority_ends: held(own).authority.ends },
-            Source::Given(given) => Whose::Given(held(given).certificate.clone()),
-        }
     }
 
     /// Returns the certificate of the box's authority as PEM; `None` when the admin's is shown.
@@ -256,4 +239,218 @@ impl std::fmt::Debug for Certificates {
 /// Nothing that is held can be half changed.
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::fs::PermissionsExt,
+        sync::atomic::{AtomicI64, Ordering},
+    };
+
+    use rcgen::KeyPair;
+    use rustls::{
+        ClientConfig, RootCertStore,
+        pki_types::{ServerName, UnixTime},
+        time_provider::TimeProvider,
+    };
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+
+    const DAY: i64 = 86_400;
+
+    struct Zeroes;
+    impl IdSource for Zeroes {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(0);
+        }
+    }
+
+    /// A clock that the test turns, in seconds since 1970.
+    #[derive(Debug)]
+    struct Turned(AtomicI64);
+    impl Clock for Turned {
+        fn now(&self) -> Timestamp {
+            Timestamp(self.0.load(Ordering::SeqCst) * 1_000_000)
+        }
+    }
+    impl TimeProvider for Turned {
+        fn current_time(&self) -> Option<UnixTime> {
+            let seconds = u64::try_from(self.0.load(Ordering::SeqCst)).unwrap();
+            Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
+        }
+    }
+
+    fn noon() -> Arc<Turned> {
+        Arc::new(Turned(AtomicI64::new(1_769_860_800)))
+    }
+
+    fn own(keys: &Path, clock: &Arc<Turned>) -> Result<Certificates, CertificateError> {
+        let names = ["127.0.0.1", "localhost", "gpu.lab.example"].map(str::to_owned).into();
+        Certificates::own(keys, names, &Zeroes, Arc::clone(clock) as Arc<dyn Clock>)
+    }
+
+    /// Says whether a client that trusts `pem` would speak with the box under `name`.
+    async fn trusts(certificates: &Certificates, pem: &str, name: &str, clock: &Arc<Turned>) -> bool {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+        let config = ClientConfig::builder_with_details(
+            Arc::new(ring::default_provider()),
+            Arc::clone(clock) as Arc<dyn TimeProvider>,
+        );
+        let config = config.with_safe_default_protocol_versions().unwrap();
+        let config = config.with_root_certificates(roots).with_no_client_auth();
+        let (client, server) = tokio::io::duplex(64 << 10);
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        let (connected, _) = tokio::join!(connector.connect(name, client), certificates.handshake(server));
+        connected.is_ok()
+    }
+
+    #[tokio::test]
+    async fn who_has_the_authority_s_certificate_trusts_the_box_by_each_of_its_names_and_no_other() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), noon());
+        let certificates = own(dir.path(), &clock).unwrap();
+        let pem = certificates.authority_pem().unwrap();
+        for name in ["127.0.0.1", "localhost", "gpu.lab.example"] {
+            assert!(trusts(&certificates, &pem, name, &clock).await, "{name}");
+        }
+        for name in ["10.0.0.5", "evil.example"] {
+            assert!(!trusts(&certificates, &pem, name, &clock).await, "{name}");
+        }
+        certificates.reached_at("10.0.0.5".parse().unwrap());
+        certificates.reached_at("::ffff:10.0.0.6".parse().unwrap());
+        assert!(trusts(&certificates, &pem, "10.0.0.5", &clock).await);
+        assert!(trusts(&certificates, &pem, "10.0.0.6", &clock).await);
+        let other = own(tempfile::tempdir().unwrap().path(), &clock).unwrap();
+        assert!(!trusts(&certificates, &other.authority_pem().unwrap(), "localhost", &clock).await);
+    }
+
+    #[tokio::test]
+    async fn a_restart_changes_nothing_and_a_lost_certificate_costs_nothing() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), noon());
+        let pem = own(dir.path(), &clock).unwrap().authority_pem().unwrap();
+        assert_eq!(fs::metadata(dir.path().join("authority.key")).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(own(dir.path(), &clock).unwrap().authority_pem().unwrap(), pem);
+        for damage in [None, Some("garbage")] {
+            let path = dir.path().join(AUTHORITY);
+            damage.map_or_else(|| fs::remove_file(&path), |text| fs::write(&path, text)).unwrap();
+            let again = own(dir.path(), &clock).unwrap();
+            assert!(trusts(&again, &pem, "localhost", &clock).await, "the key is the same");
+        }
+    }
+
+    #[test]
+    fn a_key_that_others_read_or_that_is_none_is_refused_and_never_replaced() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), noon());
+        own(dir.path(), &clock).unwrap();
+        let path = dir.path().join("authority.key");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let error = own(dir.path(), &clock).unwrap_err().to_string();
+        assert!(error.contains("chmod 600"), "{error}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, "garbage").unwrap();
+        assert!(matches!(own(dir.path(), &clock), Err(CertificateError::BadAuthority(_))));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "garbage");
+    }
+
+    #[tokio::test]
+    async fn certificates_are_exchanged_for_as_long_as_the_daemon_runs() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), noon());
+        let certificates = own(dir.path(), &clock).unwrap();
+        let pem = certificates.authority_pem().unwrap();
+        let first = certificates.shown().ends;
+        for _ in 0..(9 * 365) {
+            clock.0.fetch_add(DAY, Ordering::SeqCst);
+            certificates.look().unwrap();
+        }
+        assert!(first < certificates.shown().begins);
+        assert!(trusts(&certificates, &pem, "localhost", &clock).await, "after nine years");
+        clock.0.fetch_add(DAY * 300, Ordering::SeqCst);
+        certificates.look().unwrap();
+        let later = certificates.authority_pem().unwrap();
+        assert_ne!(later, pem, "there is another in good time");
+        for pem in [&pem, &later] {
+            assert!(trusts(&certificates, pem, "localhost", &clock).await);
+        }
+        let ends = Certificates::authority_ends(dir.path()).unwrap();
+        assert!(clock.now().plus(Duration::from_secs(9 * 365 * 86_400)) < ends);
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_at_the_first_start_is_made_up_for() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), noon());
+        let now = clock.0.swap(1_000_000, Ordering::SeqCst);
+        let certificates = own(dir.path(), &clock).unwrap();
+        clock.0.store(now, Ordering::SeqCst);
+        certificates.look().unwrap();
+        assert!(clock.now() < certificates.shown().ends);
+        assert!(clock.now() < Certificates::authority_ends(dir.path()).unwrap());
+    }
+
+    /// Writes a certificate that signs itself, good from noon for so many days.
+    fn write(dir: &Path, days: i64) -> (PathBuf, PathBuf) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["box.example".to_owned()]).unwrap();
+        let at = |days: i64| {
+            let seconds = u64::try_from(1_769_860_800 + days * DAY).unwrap();
+            rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds)
+        };
+        (params.not_before, params.not_after) = (at(-20), at(days));
+        let made = params.self_signed(&key).unwrap();
+        let (certificate, private) = (dir.join("cert.pem"), dir.join("key.pem"));
+        fs::write(&certificate, made.pem()).unwrap();
+        fs::write(&private, key.serialize_pem()).unwrap();
+        (certificate, private)
+    }
+
+    fn given((certificate, key): &(PathBuf, PathBuf), clock: &Arc<Turned>) -> Result<Certificates, CertificateError> {
+        Certificates::given(certificate.clone(), key.clone(), Arc::clone(clock) as Arc<dyn Clock>)
+    }
+
+    #[tokio::test]
+    async fn an_admin_s_certificate_is_read_again_when_it_changes_and_kept_when_it_cannot_be() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), noon());
+        let files = write(dir.path(), 50);
+        let certificates = given(&files, &clock).unwrap();
+        certificates.look().unwrap();
+        let pem = fs::read_to_string(&files.0).unwrap();
+        assert!(trusts(&certificates, &pem, "box.example", &clock).await);
+        assert_eq!((certificates.authority_pem(), certificates.shown().names), (None, vec!["box.example".to_owned()]));
+
+        // The certificate has come and its key has not: told once, and the old one is shown.
+        let old_key = fs::read(&files.1).unwrap();
+        write(dir.path(), 300);
+        let new_key = fs::read(&files.1).unwrap();
+        fs::write(&files.1, old_key).unwrap();
+        assert!(matches!(certificates.look(), Err(CertificateError::Mismatched { .. })));
+        certificates.look().unwrap();
+        fs::remove_file(&files.1).unwrap();
+        assert!(matches!(certificates.look(), Err(CertificateError::Unreadable { .. })));
+        certificates.look().unwrap();
+        assert!(trusts(&certificates, &pem, "box.example", &clock).await);
+        fs::write(&files.1, new_key).unwrap();
+        certificates.look().unwrap();
+        assert!(!trusts(&certificates, &pem, "box.example", &clock).await);
+        assert!(trusts(&certificates, &fs::read_to_string(&files.0).unwrap(), "box.example", &clock).await);
+    }
+
+    #[test]
+    fn what_cannot_be_shown_is_refused_in_words() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), noon());
+        let refused = |files: &(PathBuf, PathBuf)| given(files, &clock).unwrap_err().to_string();
+        let away = (dir.path().join("no.pem"), dir.path().join("no.key"));
+        assert!(refused(&away).contains("no.pem"));
+        assert!(refused(&write(dir.path(), -1)).contains("ended at 2026-01-30"));
+        let files = write(dir.path(), 5);
+        clock.0.fetch_sub(40 * DAY, Ordering::SeqCst);
+        assert!(refused(&files).contains("clock"));
+        clock.0.fetch_add(40 * DAY, Ordering::SeqCst);
+        fs::write(&files.1, "x").unwrap();
+        assert!(refused(&files).contains("no private key"));
+        fs::write(&files.0, "x").unwrap();
+        assert!(refused(&files).contains("no certificate"));
+    }
 }

@@ -15,7 +15,7 @@ mod sealer;
 mod token;
 
 pub use certificate::{Certificate, CertificateError};
-pub use certificates::{Certificates, Whose};
+pub use certificates::Certificates;
 pub use hidden::Secret;
 pub use sealer::{SealError, Sealer};
 pub use token::{ApiKey, InvalidToken, SessionProof, SessionToken, SignInToken, TokenHash};

@@ -65,3 +65,79 @@ pub fn read(run: &str, pass: &str) -> Result<(MetricsPass, ContentHash), Problem
         Problem::new(http::StatusCode::FORBIDDEN, "forbidden", detail)
     })
 }
+
+#[cfg(test)]
+pub mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use axum::extract::Request;
+
+    use super::*;
+    use crate::{
+        auth::Certificates,
+        domain::{
+            id::IdSource,
+            time::{Clock, Timestamp},
+        },
+    };
+
+    struct Fixed;
+    impl IdSource for Fixed {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(7);
+        }
+    }
+    impl Clock for Fixed {
+        fn now(&self) -> Timestamp {
+            Timestamp(1_769_860_800_000_000)
+        }
+    }
+
+    /// A listener at port 7443.
+    pub fn door(keys: &Path) -> TlsDoor {
+        let names = ["localhost".to_owned()].into();
+        TlsDoor { certificates: Arc::new(Certificates::own(keys, names, &Fixed, Arc::new(Fixed)).unwrap()), port: 7443 }
+    }
+
+    #[tokio::test]
+    async fn metrics_are_where_the_box_is_reached_by_tls() {
+        let dir = tempfile::tempdir().unwrap();
+        let door = door(dir.path());
+        for (headers, with_door, expected) in [
+            (&[("host", "box.lab:7070")][..], true, Some("box.lab:7443")),
+            (&[("host", "[::1]:7070")], true, Some("[::1]:7443")),
+            (&[("host", "box.lab:7443"), ("x-forwarded-proto", "https")], true, Some("box.lab:7443")),
+            (&[("host", "box.lab"), ("x-forwarded-proto", "https")], false, Some("box.lab")),
+            (&[("host", "box.lab:7070")], false, None),
+            (&[], true, None),
+        ] {
+            let mut request = Request::builder();
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let (mut parts, ()) = request.body(()).unwrap().into_parts();
+            if with_door {
+                parts.extensions.insert(door.clone());
+            }
+            let Ok(at) = MetricsAt::from_request_parts(&mut parts, &()).await;
+            assert_eq!(at.0.as_deref(), expected, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        let (run, signature) = ("js0123456789ab", "0".repeat(64));
+        assert!(read(run, &format!("~5.k0000000000.{signature}")).is_ok());
+        for (run, pass) in [
+            ("js0", format!("~5.k0000000000.{signature}")),
+            (run, format!("5.k0000000000.{signature}")),
+            (run, format!("~x.k0000000000.{signature}")),
+            (run, format!("~5.k0000000000.{signature}.more")),
+            (run, format!("~5.k.{signature}")),
+            (run, "~5.k0000000000.00".to_owned()),
+            (run, "~".to_owned()),
+        ] {
+            assert_eq!(read(run, &pass).unwrap_err().status().as_u16(), 403, "{run} {pass}");
+        }
+    }
+}

@@ -179,9 +179,9 @@ fn a_stream_falls_silent_with_its_job_and_ends_with_its_key() {
     let id = sampled(&daemon);
     let script = format!(
         r#"
-import json, os, ssl, sys, time, gradient, websocket
+import json, os, gradient, websocket
 key = os.environ["PAPERSPACE_API_KEY"]
-url = gradient.api_sdk.repositories.jobs.GetJob(key, logger=None).get(job_id="{id}").metrics_url
+url = gradient.JobsClient(key).build_repository(gradient.api_sdk.repositories.jobs.GetJob).get(job_id="{id}").metrics_url
 def opened(first):
     ws = websocket.create_connection("wss://" + url + "/metrics/api/v1/stream", timeout=30)
     ws.send(first)
@@ -202,8 +202,6 @@ for first in ["", "nonsense", "[]", asks("js0000000000ab"), "x" * 100000, json.d
     print("first message", fate(opened(first)))
 stays = opened(asks("{id}"))
 print("frame", json.loads(stays.recv())["chart_name"])
-print("ready", flush=True)
-sys.stdin.readline()
 "#
     );
     let said = client.python(&script);
@@ -213,9 +211,9 @@ sys.stdin.readline()
     // One that is open when its job ends hears nothing more and is not closed; its key ends it.
     let follow = format!(
         r#"
-import json, os, gradient, websocket, urllib.request
+import json, os, urllib.request, gradient, websocket
 key = os.environ["PAPERSPACE_API_KEY"]
-url = gradient.api_sdk.repositories.jobs.GetJob(key, logger=None).get(job_id="{id}").metrics_url
+url = gradient.JobsClient(key).build_repository(gradient.api_sdk.repositories.jobs.GetJob).get(job_id="{id}").metrics_url
 ws = websocket.create_connection("wss://" + url + "/metrics/api/v1/stream", timeout=6)
 ws.send(json.dumps({{"chart_names": ["cpuPercentage"], "handles": ["{id}"], "object_type": "mljob", "poll_interval": "1s"}}))
 ws.recv()
