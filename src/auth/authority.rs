@@ -50,7 +50,6 @@ pub(super) struct Authority {
     certificate: PathBuf,
     pem: String,
     der: CertificateDer<'static>,
-    pub ends: Timestamp,
 }
 
 impl Authority {
@@ -72,11 +71,10 @@ impl Authority {
         let key = std::str::from_utf8(&text).ok().and_then(|pem| KeyPair::from_pem(pem).ok());
         let key = key.ok_or(CertificateError::BadAuthority(path))?;
         let certificate = keys.join(AUTHORITY);
-        if let Some((pem, der, ends)) = kept(&certificate, &key, now) {
-            return Ok(Self { key, certificate, pem, der, ends });
+        if let Some((pem, der)) = kept(&certificate, &key, now) {
+            return Ok(Self { key, certificate, pem, der });
         }
-        let mut made =
-            Self { key, certificate, pem: String::new(), der: CertificateDer::from(Vec::new()), ends: Timestamp(0) };
+        let mut made = Self { key, certificate, pem: String::new(), der: CertificateDer::from(Vec::new()) };
         made.certify(now)?;
         Ok(made)
     }
@@ -106,7 +104,7 @@ impl Authority {
         let pem = made.pem();
         write(&self.certificate, &pem)
             .map_err(|source| CertificateError::Unwritable { path: self.certificate.clone(), source })?;
-        (self.pem, self.der, self.ends) = (pem, made.der().clone(), now.plus(LASTS));
+        (self.pem, self.der) = (pem, made.der().clone());
         Ok(())
     }
 
@@ -132,13 +130,13 @@ impl Authority {
 }
 
 /// Returns the certificate of `key` that lies at `path`, if it is good for long enough.
-fn kept(path: &Path, key: &KeyPair, now: Timestamp) -> Option<(String, CertificateDer<'static>, Timestamp)> {
+fn kept(path: &Path, key: &KeyPair, now: Timestamp) -> Option<(String, CertificateDer<'static>)> {
     let pem = fs::read_to_string(path).ok()?;
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
     let about = About::of(&der)?;
     let (_, parsed) = x509_parser::parse_x509_certificate(&der).ok()?;
     let own = parsed.public_key().raw == key.subject_public_key_info();
-    (own && lasts(&about, now)).then_some((pem, der, about.ends))
+    (own && lasts(&about, now)).then_some((pem, der))
 }
 
 fn lasts(about: &About, now: Timestamp) -> bool {
