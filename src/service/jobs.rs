@@ -226,7 +226,7 @@ impl Services {
     }
 
     /// Finds what runs or ran, whatever it is for: a job, or a session of something else of the team's.
-    pub(crate) async fn find_run(&self, caller: &Caller, id: &JobId) -> Result<Workload, ServiceError> {
+    pub async fn find_run(&self, caller: &Caller, id: &JobId) -> Result<Workload, ServiceError> {
         caller.may(Action::ViewJobs)?;
         let (team, id) = (caller.team.clone(), id.clone());
         self.store

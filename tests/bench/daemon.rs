@@ -122,6 +122,8 @@ fn spawn(data: &Path, (address, workload_address): (&str, &str), network: &str) 
     Command::new(BINARY)
         .args(["serve", "--listen", address, "--data-dir"])
         .arg(data)
+        // Nobody asks there; any free port will do.
+        .env("GRADIENTD_SERVER__TLS_LISTEN", "127.0.0.1:0")
         .env("GRADIENTD_ENGINE__NETWORK", network)
         .env("GRADIENTD_WORKLOAD_LISTEN", workload_address)
         // A log on a terminal would be measured too.
