@@ -110,11 +110,7 @@ impl Services {
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<Job, ServiceError> {
         let now = self.clock.now();
-        let limit = self.settings.jobs_waiting_per_team;
-        if workloads::waiting(tx, &caller.team, limit)? >= limit {
-            let message = format!("{limit} jobs of your team are waiting already, which is the most: try again later");
-            return Err(ServiceError::TooMany { code: "too_many_waiting", message });
-        }
+        self.check_waiting(tx, caller)?;
         let settled = self.settle(tx, caller, &checked)?;
         let (new, mounts) = settled.workload(caller, (id.clone(), Kind::Job), &checked);
         let seq = jobs::insert(tx, &new, origin, &checked.tags, now)?;
