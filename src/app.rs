@@ -251,7 +251,8 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
     let door = TlsDoor { certificates: Arc::clone(&certificates), port: tls_listener.local_addr()?.port() };
     let routes = router::api(rooms.services.clone(), shell, pages, stop.clone()).layer(Extension(door));
     let routes = gradient::worded(routes);
-    tracing::info!("listening on http://{} and https://{}", config.server.listen, config.server.tls_listen);
+    let (listen, tls, served) = (config.server.listen, config.server.tls_listen, config.server.workload_listen);
+    tracing::info!("listening on http://{listen} and https://{tls}, and for what containers serve on http://{served}");
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!(%error, "systemd could not be told that the daemon is ready");
     }
@@ -324,9 +325,10 @@ async fn first_start(rooms: &Rooms, config: &Config) -> anyhow::Result<()> {
     let Some(made) = rooms.services.first_start(move |key| keep_key(&file, key)).await? else { return Ok(()) };
     let link = cli::sign_in::link(config.server.listen, &made.link);
     cli::print(&format!(
-        "First start. The admin's key is in {}.\nSign in, once and within {} minutes: {link}\nAnother link: gradientd sign-in\n",
+        "First start. The admin's key is in {}.\nSign in, once and within {} minutes: {link}\nAnother link: {}\n",
         path.display(),
-        config.retention.sign_in_links.0.as_secs() / 60
+        config.retention.sign_in_links.0.as_secs() / 60,
+        cli::sign_in::command(config)
     ))?;
     Ok(())
 }

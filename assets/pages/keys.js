@@ -114,7 +114,7 @@ function trustOf(origin) {
   return [
     `curl -fsS ${origin}/api/v1/ca.pem -o ~/gradientd-ca.pem`,
     "cat /etc/ssl/certs/ca-certificates.crt >> ~/gradientd-ca.pem",
-    "export REQUESTS_CA_BUNDLE=~/gradientd-ca.pem WEBSOCKET_CLIENT_CA_BUNDLE=~/gradientd-ca.pem",
+    'export REQUESTS_CA_BUNDLE="$HOME/gradientd-ca.pem" WEBSOCKET_CLIENT_CA_BUNDLE="$HOME/gradientd-ca.pem"',
   ].join("\n");
 }
 

@@ -51,8 +51,8 @@ struct OpenedView {
 /// Makes a URL that lets one browser in to what a running container serves. The host of the URL is the
 /// workload's own, so that its pages reach neither this API nor other workloads.
 #[utoipa::path(
-    post, path = "/workloads/{id}/open", tag = "workloads", request_body = OpenWorkload,
-    params(("id" = String, Path, description = "Id of a job")),
+    post, path = "/workloads/{id}/open", tag = "workloads", request_body = Option<OpenWorkload>,
+    params(("id" = String, Path, description = "Id of a job or of a notebook")),
     responses(
         (status = 200, description = "Where it is", body = OpenedView),
         (status = 403, description = "The key may only read", body = ProblemDocument, content_type = "application/problem+json"),
@@ -67,8 +67,9 @@ async fn open(
     lease: Lease,
     Path(id): Path<ServedId>,
     headers: HeaderMap,
-    Json(asked): Json<OpenWorkload>,
+    asked: Option<Json<OpenWorkload>>,
 ) -> Result<Json<OpenedView>, Problem> {
+    let asked = asked.map(|Json(asked)| asked).unwrap_or_default();
     let target = target(&id, asked.port)?;
     let path: Option<LocalPath> = asked
         .path
@@ -119,8 +120,8 @@ struct TokenView {
 ///
 /// For editors and scripts. It ends with the key or the session's key that it was made with.
 #[utoipa::path(
-    post, path = "/workloads/{id}/tokens", tag = "workloads", request_body = NewToken,
-    params(("id" = String, Path, description = "Id of a job")),
+    post, path = "/workloads/{id}/tokens", tag = "workloads", request_body = Option<NewToken>,
+    params(("id" = String, Path, description = "Id of a job or of a notebook")),
     responses(
         (status = 201, description = "Made", body = TokenView),
         (status = 403, description = "The key may only read", body = ProblemDocument, content_type = "application/problem+json"),
@@ -134,8 +135,9 @@ async fn create_token(
     caller: Caller,
     Path(id): Path<ServedId>,
     headers: HeaderMap,
-    Json(asked): Json<NewToken>,
+    asked: Option<Json<NewToken>>,
 ) -> Result<(StatusCode, Json<TokenView>), Problem> {
+    let asked = asked.map(|Json(asked)| asked).unwrap_or_default();
     let target = target(&id, asked.port)?;
     let life = asked.expires_in_seconds.map(Duration::from_secs);
     let (made, _) = services.create_workload_token(&caller, &id, life).await?;
@@ -217,6 +219,16 @@ mod tests {
         let stranger = api.stranger(Scope::Admin).await;
         let answer = api.send("POST", &path, &[("authorization", &stranger)], Some(json!({ "port": 80 }))).await;
         assert_eq!(answer.problem(), (404, "job_not_found"));
+    }
+
+    #[tokio::test]
+    async fn nothing_need_be_said_of_what_has_one_port() {
+        let api = Api::new().await;
+        let id = job(&api, json!([8000])).await;
+        let opened = api.ask("POST", &format!("workloads/{id}/open"), None).await;
+        assert_eq!(opened.status, 200, "{}", opened.text);
+        let made = api.ask("POST", &format!("workloads/{id}/tokens"), None).await;
+        assert_eq!(made.status, 201, "{}", made.text);
     }
 
     #[tokio::test]

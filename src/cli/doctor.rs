@@ -99,6 +99,7 @@ pub fn run(args: &SettingsArgs) -> anyhow::Result<()> {
             address(config.server.listen).await,
             reach(config.server.listen),
             tls_address(config.server.tls_listen).await,
+            workload_address(config.server.workload_listen).await,
             certificate(&config),
             engine,
             pushes(&config).await,
@@ -211,11 +212,21 @@ async fn address(listen: SocketAddr) -> Finding {
 }
 
 async fn tls_address(listen: SocketAddr) -> Finding {
-    let what = "https address";
-    let way = "choose another address with server.tls_listen";
+    // Asked without TLS, the daemon answers with a hint.
+    let words = "This port speaks HTTPS";
+    other_address("https address", listen, "choose another address with server.tls_listen", words).await
+}
+
+async fn workload_address(listen: SocketAddr) -> Finding {
+    let words = "this is where what containers serve is reached";
+    other_address("served ports", listen, "choose another address with --workload-listen", words).await
+}
+
+/// Looks at an address where the daemon, asked for `/`, says `words`. `way` is out of a port that is taken.
+async fn other_address(what: &'static str, listen: SocketAddr, way: &str, words: &str) -> Finding {
     match TcpListener::bind(listen).await {
         Ok(_) => good(what, format!("{listen} is free")),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => match timeout(PATIENCE, knock(listen)).await {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => match timeout(PATIENCE, knock(listen, words)).await {
             Ok(Ok(true)) => good(what, format!("gradientd answers at {listen}")),
             _ => bad(what, format!("another program listens on {listen}: stop it, or {way}")),
         },
@@ -223,10 +234,10 @@ async fn tls_address(listen: SocketAddr) -> Finding {
     }
 }
 
-/// Asks without TLS, which the daemon answers with a hint of its own.
-async fn knock(listen: SocketAddr) -> io::Result<bool> {
-    let answer = exchange(listen, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await?;
-    Ok(answer.contains("This port speaks HTTPS"))
+/// Returns whether whoever listens there says `words`.
+async fn knock(listen: SocketAddr, words: &str) -> io::Result<bool> {
+    let answer = exchange(listen, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+    Ok(answer.contains(words))
 }
 
 /// Says what the TLS listener shows, and until when.
@@ -514,6 +525,28 @@ mod tests {
         assert!(ours.mark == Mark::Good && ours.words.contains("9.9"), "{ours:?}");
         stranger.await.unwrap();
         assert!(address(listen).await.words.ends_with("is free"));
+    }
+
+    #[tokio::test]
+    async fn the_port_of_what_containers_serve_is_known_by_its_words() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listen = listener.local_addr().unwrap();
+        let other = tokio::spawn(async move {
+            for body in ["hello", "this is where what containers serve is reached: open it"] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    stream.read_buf(&mut request).await.unwrap();
+                }
+                let answer = format!("HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n{body}");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let stranger = workload_address(listen).await;
+        assert!(stranger.mark == Mark::Bad && stranger.words.contains("--workload-listen"), "{stranger:?}");
+        assert_eq!(workload_address(listen).await.mark, Mark::Good);
+        other.await.unwrap();
+        assert!(workload_address(listen).await.words.ends_with("is free"));
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use clap::Args;
 
 use super::{local, print, settings::SettingsArgs};
-use crate::auth::SignInToken;
+use crate::{auth::SignInToken, config::Config};
 
 #[derive(Debug, Args)]
 pub struct SignInArgs {
@@ -35,6 +35,20 @@ pub fn link(listen: SocketAddr, token: &SignInToken) -> String {
     format!("{}/sign-in#{}", origin(listen), token.reveal())
 }
 
+/// Returns the command that prints another link for the daemon with these settings: run as it is, it would
+/// look for one with the built-in settings.
+pub fn command(config: &Config) -> String {
+    let usual = Config::default();
+    let mut command = "gradientd sign-in".to_owned();
+    if config.data.dir != usual.data.dir {
+        command += &format!(" --data-dir {}", config.data.dir.display());
+    }
+    if config.server.listen != usual.server.listen {
+        command += &format!(" --listen {}", config.server.listen);
+    }
+    command
+}
+
 /// Returns how this machine itself reaches the daemon.
 pub(super) fn origin(listen: SocketAddr) -> String {
     // Nobody can open “all addresses”.
@@ -56,6 +70,15 @@ mod tests {
         fn fill(&self, bytes: &mut [u8]) {
             bytes.fill(0);
         }
+    }
+
+    #[test]
+    fn the_command_for_another_link_finds_this_daemon() {
+        let mut config = Config::default();
+        assert_eq!(command(&config), "gradientd sign-in");
+        config.data.dir = "/data".into();
+        config.server.listen = "127.0.0.1:8000".parse().unwrap();
+        assert_eq!(command(&config), "gradientd sign-in --data-dir /data --listen 127.0.0.1:8000");
     }
 
     #[test]

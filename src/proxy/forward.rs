@@ -230,8 +230,8 @@ impl Proxy {
                 let detail = format!("{id} runs, and the engine has not said yet where: try again in a moment");
                 Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not_running_yet", detail)
             }
-            over => {
-                let detail = format!("{id} is over ({over}), so nothing answers there any more");
+            _ => {
+                let detail = format!("{id} is over, so nothing answers there any more: start it anew");
                 return Err(self.with_link(Refusal::new(StatusCode::GONE, "workload_over", detail), &called));
             }
         };

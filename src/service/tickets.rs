@@ -260,7 +260,7 @@ impl Services {
 
 fn running(served: Served, id: &ServedId) -> Result<Served, ServiceError> {
     if served.state.is_terminal() {
-        let message = format!("{id} is over ({}), so nothing answers there any more: start it anew", served.state);
+        let message = format!("{id} is over, so nothing answers there any more: start it anew");
         return Err(ServiceError::Conflict { code: "workload_over", message });
     }
     Ok(served)
