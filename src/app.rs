@@ -224,6 +224,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
     reconcile::samples::start(&works);
     reconcile::collect::start(&works);
     reconcile::notebooks::start(&works);
+    reconcile::forks::start(&works);
     reconcile::imports::start(&works);
     reconcile::usage::start(&works);
     reconcile::gc::start(&works);

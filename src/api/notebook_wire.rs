@@ -175,6 +175,8 @@ pub struct NotebookView {
     forked_from: Option<NotebookId>,
     /// Its files are still being copied; it can be started after that.
     copying: bool,
+    /// How far they are; null when none are being copied.
+    copy: Option<CopyView>,
     /// How far the preparation of its session is.
     progress: Option<ProgressView>,
     /// Where its session stands in the queue, and why it waits.
@@ -214,6 +216,27 @@ pub struct SessionView {
     created_at: Timestamp,
 }
 
+/// How far the copying of a fork's files is.
+#[derive(Debug, Serialize, ToSchema)]
+struct CopyView {
+    files: u64,
+    bytes: u64,
+    /// Why it does not go on, and what to do, for people; null while it does. It is tried again.
+    message: Option<String>,
+}
+
+/// What a notebook keeps on the disk.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SizeView {
+    /// In `/notebooks`.
+    files_bytes: u64,
+    /// What `pip` installed, where it is kept.
+    packages_bytes: u64,
+    #[schema(value_type = String, format = DateTime)]
+    counted_at: Timestamp,
+}
+
 /// The last sign of somebody at work.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -231,6 +254,8 @@ pub struct NotebookDetail {
     notebook: NotebookView,
     /// The body that asks for the same notebook. Passwords are null, secrets stay names.
     spec: NotebookText,
+    /// Counted every few minutes; null until then.
+    size: Option<SizeView>,
 }
 
 impl NotebookView {
@@ -242,7 +267,8 @@ impl NotebookView {
 
 impl From<NotebookNow> for NotebookView {
     fn from(now: NotebookNow) -> Self {
-        let NotebookNow { notebook, state, phase, progress, waiting, contact, hides_environment: _ } = now;
+        let NotebookNow { notebook, state, phase, progress, waiting, copy, contact, size: _, hides_environment: _ } =
+            now;
         let message = notebook.session.as_ref().and_then(Session::message);
         Self {
             project: ProjectName { id: notebook.project, name: notebook.project_name },
@@ -259,6 +285,7 @@ impl From<NotebookNow> for NotebookView {
             public: notebook.is_public,
             forked_from: notebook.forked_from,
             copying: notebook.copying_from.is_some(),
+            copy: copy.map(|copy| CopyView { files: copy.files, bytes: copy.bytes, message: copy.message }),
             progress: progress.map(ProgressView::from),
             queue: waiting.map(QueuePlace::from),
             session: notebook.session.map(SessionView::from),
@@ -276,7 +303,12 @@ impl From<NotebookNow> for NotebookDetail {
             spec.env = None;
             spec.registry_username = None;
         }
-        Self { spec, notebook: now.into() }
+        let size = now.size.map(|size| SizeView {
+            files_bytes: size.files_bytes,
+            packages_bytes: size.packages_bytes,
+            counted_at: size.counted_at,
+        });
+        Self { spec, size, notebook: now.into() }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::service::Services;
         (name = "jobs", description = "Runs of a command in a container"),
         (name = "experiments", description = "Settings of jobs that are kept, to be run again and again"),
         (name = "workloads", description = "What containers serve"),
+        (name = "files", description = "What is in notebooks and in /storage, whether anything runs or not"),
         (name = "datasets", description = "Files that belong together, in versions that never change once committed"),
         (name = "dataset files", description = "What is in a version: put, fetched, listed, compared"),
         (name = "uploads", description = "Archives that become workspaces"),

@@ -193,6 +193,7 @@ impl From<ServiceError> for Problem {
             E::NotFound { kind, .. } => Self::new(StatusCode::NOT_FOUND, not_found_code(kind), error),
             E::Invalid(invalid) => invalid.into(),
             E::Conflict { code, message } => Self::conflict(code, message),
+            E::Unmet { code, message } => Self::new(StatusCode::PRECONDITION_FAILED, code, message),
             E::KeyReused(reused) => reused.into(),
             E::TooMany { code, message } => Self::new(StatusCode::TOO_MANY_REQUESTS, code, message)
                 .header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER)),
@@ -236,6 +237,9 @@ fn not_found_code(kind: &str) -> &'static str {
         "version" => "version_not_found",
         "tag" => "tag_not_found",
         "file" => "file_not_found",
+        "file upload" => "file_upload_not_found",
+        "file task" => "file_task_not_found",
+        "notebook" => "notebook_not_found",
         "multipart upload" => "multipart_not_found",
         "import" => "import_not_found",
         _ => "not_found",

@@ -7,9 +7,10 @@ use http::request::Parts;
 use super::{Problem, router::ROOT};
 use crate::domain::user_path::{UserPath, shown};
 
-/// What stands for `{id}`, `{dataset}`, `{version}` and `{*path}` in a route's path, as far as it has them.
+/// What stands for `{root}`, `{id}`, `{dataset}`, `{version}` and `{*path}` in a route's path, as far as it has them.
 #[derive(Debug, Clone)]
 pub struct TreePath {
+    pub root: String,
     pub id: String,
     pub dataset: String,
     pub version: String,
@@ -36,7 +37,13 @@ fn of(route: &str, path: &str) -> Result<TreePath, Problem> {
     };
     let text = |name| String::from_utf8_lossy(&at(name).unwrap_or_default()).into_owned();
     let path = read(&at("{*path}").unwrap_or_default())?;
-    Ok(TreePath { id: text("{id}"), dataset: text("{dataset}"), version: text("{version}"), path })
+    Ok(TreePath {
+        root: text("{root}"),
+        id: text("{id}"),
+        dataset: text("{dataset}"),
+        version: text("{version}"),
+        path,
+    })
 }
 
 /// Reads a path that a client named.

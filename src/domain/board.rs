@@ -12,9 +12,10 @@ use std::{
 
 use super::{
     gpu::{GpuReading, Inventory},
-    id::{ImportId, JobId, TeamId},
+    id::{ImportId, JobId, NotebookId, TeamId},
     import::ImportProgress,
     machine_type::Catalogue,
+    notebook::{ForkProgress, NotebookSize},
     storage_care::{FsckReport, GcReport, ImagesUsage, PartUsage},
     time::Timestamp,
     traffic::Traffic,
@@ -123,6 +124,8 @@ pub struct Board {
     fsck: Slot<Option<FsckReport>>,
     team_usage: Slot<HashMap<TeamId, TeamUsage>>,
     reach: RwLock<HashMap<JobId, Reach>>,
+    forks: RwLock<HashMap<NotebookId, ForkProgress>>,
+    notebook_sizes: Slot<HashMap<NotebookId, NotebookSize>>,
 }
 
 /// Where a container is reached, and what passes.
@@ -187,6 +190,8 @@ impl Board {
             fsck: Slot::default(),
             team_usage: Slot::default(),
             reach: RwLock::default(),
+            forks: RwLock::default(),
+            notebook_sizes: Slot::default(),
         }
     }
 
@@ -215,6 +220,8 @@ impl Board {
         team_usage, set_team_usage: HashMap<TeamId, TeamUsage>;
         /// Returns what of that is what.
         team_parts, set_team_parts: HashMap<TeamId, Vec<PartUsage>>;
+        /// Returns what every notebook kept when that was last counted.
+        notebook_sizes, set_notebook_sizes: HashMap<NotebookId, NotebookSize>;
     }
 
     /// Returns how far the preparation of a workload is, while it is under way.
@@ -266,6 +273,20 @@ impl Board {
     /// Says how far an import is; `None` when it is over.
     pub fn set_import_progress(&self, id: &ImportId, progress: Option<ImportProgress>) {
         let mut all = self.imports.write().expect(HELD);
+        match progress {
+            Some(progress) => all.insert(id.clone(), progress),
+            None => all.remove(id),
+        };
+    }
+
+    /// Returns how far the copying of a fork's files is, while it is under way.
+    pub fn fork(&self, id: &NotebookId) -> Option<ForkProgress> {
+        self.forks.read().expect(HELD).get(id).cloned()
+    }
+
+    /// Says how far the copying of a fork's files is; `None` when it is over.
+    pub fn set_fork(&self, id: &NotebookId, progress: Option<ForkProgress>) {
+        let mut all = self.forks.write().expect(HELD);
         match progress {
             Some(progress) => all.insert(id.clone(), progress),
             None => all.remove(id),

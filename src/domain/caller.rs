@@ -144,6 +144,9 @@ actions! {
     /// What uses the disk, and what looking after it found.
     ViewStorage: Read, "look at the disk";
     CareForStorage: Admin, "collect unused files or check stored ones";
+    /// What the team keeps in `/storage`.
+    ViewFiles: Read, "look at files in /storage";
+    ChangeFiles: Write, "change files in /storage";
     /// Names only: values are never shown to anybody.
     ViewSecrets: Read, "list secrets";
     ChangeSecrets: Write, "set or delete secrets";

@@ -126,6 +126,8 @@ id!(/** Files that belong together, in versions. */ DatasetId, "dataset", "ds", 
 id!(/** A version; unique in its dataset. */ VersionId, "version", "", 7);
 id!(/** Where the files of datasets lie. */ ProviderId, "storage provider", "spl", 12);
 id!(/** Something that is being brought into a version. */ ImportId, "import", "im", 12);
+id!(/** A file of a notebook or of `/storage` that comes piece by piece. */ FileUploadId, "file upload", "fu", 16);
+id!(/** Something long that is done to files. */ FileTaskId, "file task", "ft", 12);
 id!(/** A large file that comes in parts. */ MultipartId, "multipart upload", "mp", 16);
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ pub mod dataset;
 pub mod event;
 pub mod experiment;
 pub mod exposition;
+pub mod file_root;
+pub mod file_task;
 pub mod gpu;
 pub mod id;
 pub mod idempotency;

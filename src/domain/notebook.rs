@@ -62,6 +62,25 @@ pub struct Session {
     pub ended_for: Option<EndedFor>,
 }
 
+/// How far the copying of a fork's files is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ForkProgress {
+    pub files: u64,
+    pub bytes: u64,
+    /// Why it does not go on, in words that say what to do.
+    pub message: Option<String>,
+}
+
+/// What a notebook keeps on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotebookSize {
+    /// Of its files.
+    pub files_bytes: u64,
+    /// Of what `pip` installed and it keeps.
+    pub packages_bytes: u64,
+    pub counted_at: Timestamp,
+}
+
 /// A sign that somebody, or something of theirs, is at work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Activity {

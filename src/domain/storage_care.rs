@@ -13,6 +13,8 @@ words! {
         Datasets = "datasets",
         /// `/storage` of the team's runs.
         Storage = "storage",
+        /// Files of notebooks, and packages that they keep.
+        Notebooks = "notebooks",
         Artifacts = "artifacts",
         /// Working directories of runs, and outputs that are not versions yet.
         Workspaces = "workspaces",

@@ -6,7 +6,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use super::{Loop, Works, drive};
 use crate::{
     service::blocking,
-    store::{StoreError, events, idempotency, points, sessions, tickets, uploads, workloads},
+    store::{StoreError, events, idempotency, notebooks, points, sessions, tickets, uploads, workloads},
 };
 
 const PERIOD: Duration = Duration::from_secs(600);
@@ -47,7 +47,9 @@ impl Loop for Collect {
         blocking(move || expired.iter().try_for_each(|id| store.remove(id))).await?;
         self.thin(now.minus(settings.keep_raw_metrics).0 / 1_000_000, 60).await?;
         self.thin(now.minus(settings.keep_minute_metrics).0 / 1_000_000, 600).await?;
-        self.remove_orphans().await
+        self.remove_orphans().await?;
+        self.remove_notebooks().await?;
+        self.tidy_arriving().await
     }
 }
 
@@ -58,6 +60,44 @@ impl Collect {
         while let Some(start) = from {
             from = self.works.store.write(move |tx| points::thin(tx, start, before, bucket, BATCH)).await?;
         }
+        Ok(())
+    }
+
+    /// Removes the directories of notebooks that somebody deleted: a crash came before their files were gone.
+    async fn remove_notebooks(&self) -> anyhow::Result<()> {
+        let data = self.works.data.clone();
+        let found = blocking(move || {
+            let mut found = Vec::new();
+            for team in data.team_ids()? {
+                found.extend(data.notebook_ids(&team)?.into_iter().map(|id| (team.clone(), id)));
+            }
+            Ok::<_, std::io::Error>(found)
+        });
+        let found = found.await?;
+        let orphans = self.works.store.read(move |connection| {
+            let mut orphans = Vec::new();
+            for (team, id) in found {
+                if notebooks::get(connection, &id)?.is_none() && events::was_deleted(connection, id.as_str())? {
+                    orphans.push((team, id));
+                }
+            }
+            Ok::<_, StoreError>(orphans)
+        });
+        let (orphans, data) = (orphans.await?, self.works.data.clone());
+        blocking(move || {
+            orphans.iter().try_for_each(|(team, id)| {
+                tracing::info!(notebook.id = %id, "removing the files of a notebook that is gone");
+                data.remove_notebook(team, id)
+            })
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Removes what is left of files that never got their place.
+    async fn tidy_arriving(&self) -> anyhow::Result<()> {
+        let (data, services) = (self.works.data.clone(), self.works.services.clone());
+        blocking(move || data.team_ids()?.iter().try_for_each(|team| services.tidy_arriving(team))).await?;
         Ok(())
     }
 

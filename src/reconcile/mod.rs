@@ -8,6 +8,7 @@
 //! - [`engine`] listens to the engine and nudges.
 //! - [`gateway`] asks where containers reach this machine.
 //! - [`gpus`] reads NVML, [`samples`] what runs use, [`disk`] the room on the disk.
+//! - [`notebooks`] looks at the servers of notebooks, [`forks`] copies the files of forks.
 //! - [`imports`] brings files into versions from elsewhere.
 //! - [`usage`] counts what teams keep, [`gc`] removes files that nothing refers to, [`fsck`] reads
 //!   stored ones again.
@@ -38,6 +39,7 @@ pub mod collect;
 pub mod disk;
 pub mod ending;
 pub mod engine;
+pub mod forks;
 pub mod fsck;
 pub mod gateway;
 pub mod gc;

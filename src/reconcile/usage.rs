@@ -15,8 +15,10 @@ use super::{Loop, Works, drive};
 use crate::{
     domain::{
         board::TeamUsage,
-        id::{JobId, TeamId, UploadId},
+        id::{JobId, NotebookId, TeamId, UploadId},
+        notebook::NotebookSize,
         storage_care::{Part, PartUsage},
+        time::Timestamp,
     },
     service::blocking,
     storage::{
@@ -59,10 +61,13 @@ impl Loop for Count {
         let mut teams: BTreeMap<TeamId, Parts> = known.into_iter().map(|team| (team, Parts::new())).collect();
         self.count_runs(&mut teams).await.context("counting the files of runs")?;
         count_uploads(&works, &mut teams).await.context("counting uploads")?;
-        let data = works.data.clone();
+        let (data, mut sizes) = (works.data.clone(), HashMap::new());
         for team in blocking(move || data.team_ids()).await? {
-            count_team(&works.data, &team, teams.entry(team.clone()).or_default()).await?;
+            let parts = teams.entry(team.clone()).or_default();
+            count_team(&works.data, &team, parts).await?;
+            sizes.extend(count_notebooks(&works.data, &team, parts, counted_at).await?);
         }
+        works.board.set_notebook_sizes(sizes);
         for copy in works.store.read(cached_versions::all).await? {
             move_to_cache(teams.entry(copy.team).or_default(), copy.bytes);
         }
@@ -151,6 +156,32 @@ async fn count_team(data: &DataDir, team: &TeamId, parts: &mut Parts) -> anyhow:
     add(parts, Part::Storage, storage);
     add(parts, Part::Datasets, blobs);
     Ok(())
+}
+
+/// Counts what each notebook of a team keeps, and what is on its way to a team's files.
+async fn count_notebooks(
+    data: &DataDir,
+    team: &TeamId,
+    parts: &mut Parts,
+    counted_at: Timestamp,
+) -> anyhow::Result<Vec<(NotebookId, NotebookSize)>> {
+    let (data, team) = (data.clone(), team.clone());
+    let counted = blocking(move || {
+        let one = |id: NotebookId| {
+            let dir = data.notebook(&team, &id);
+            let copying = count(&dir.root().join("copying"))?;
+            Ok((id, sum(count(&dir.home())?, copying), count(&dir.packages())?))
+        };
+        let notebooks = data.notebook_ids(&team)?.into_iter().map(one).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok::<_, anyhow::Error>((notebooks, count_files(&data.team_arriving(&team))?))
+    });
+    let (notebooks, arriving) = counted.await?;
+    add(parts, Part::Uploads, arriving);
+    let sizes = notebooks.into_iter().map(|(id, files, packages)| {
+        add(parts, Part::Notebooks, sum(files, packages));
+        (id, NotebookSize { files_bytes: files.bytes, packages_bytes: packages.bytes, counted_at })
+    });
+    Ok(sizes.collect())
 }
 
 /// Copies of versions on S3 lie among the team's contents, and go by themselves.

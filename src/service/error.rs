@@ -42,6 +42,9 @@ pub enum ServiceError {
     /// It cannot be done to the thing as it stands.
     #[error("{message}")]
     Conflict { code: &'static str, message: String },
+    /// What the client said must hold does not.
+    #[error("{message}")]
+    Unmet { code: &'static str, message: String },
     #[error(transparent)]
     KeyReused(#[from] KeyReused),
     /// A stated limit is reached; later it may work.

@@ -39,6 +39,9 @@ pub mod error;
 pub mod events;
 pub mod experiments;
 mod file_limit;
+pub mod file_tasks;
+pub mod file_uploads;
+pub mod files;
 pub mod first_start;
 pub mod imports;
 pub mod job_draft;
@@ -119,6 +122,8 @@ pub struct Services {
     pub(crate) buckets: Arc<storage_providers::OpenBuckets>,
     /// How much runs have pushed.
     pub(crate) pushed: Arc<pushes::PushedPoints>,
+    /// What is under way with files of notebooks and `/storage`.
+    pub(crate) files: Arc<files::FileWork>,
     /// Those that took something just now.
     pub(crate) probes: Arc<bucket_probes::BucketProbes>,
 }
@@ -177,6 +182,7 @@ impl Services {
         settings: Settings,
     ) -> Self {
         Self {
+            files: Arc::new(files::FileWork::new(&*ids)),
             store,
             clock,
             ids,

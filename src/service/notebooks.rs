@@ -17,7 +17,7 @@ use crate::{
         caller::{Action, Caller},
         id::{JobId, NotebookId},
         idempotency::IdempotencyKey,
-        notebook::{Limits, Notebook, NotebookFilter, NotebookState},
+        notebook::{ForkProgress, Limits, Notebook, NotebookFilter, NotebookSize, NotebookState},
         workload::{Kind, Phase, Spec, State, Workload},
     },
     store::{Tx, idempotency, notebooks, workloads},
@@ -34,6 +34,10 @@ pub struct NotebookNow {
     pub phase: Option<Phase>,
     pub progress: Option<Progress>,
     pub waiting: Option<Waiting>,
+    /// Of a fork whose files are on their way: how far they are.
+    pub copy: Option<ForkProgress>,
+    /// What it keeps on the disk, once it was counted.
+    pub size: Option<NotebookSize>,
     /// `false` while the engine does not answer: a session may have ended since.
     pub contact: bool,
     /// It belongs to another team, whose settings are not for the caller.
@@ -80,8 +84,11 @@ impl Services {
         let mut draft = NotebookDraft::of(&from);
         draft.is_public = Some(false);
         draft.run.name = Some(format!("Fork of {}", from.name).chars().take(128).collect());
-        // Its files come with it, so it is not filled a second time.
-        draft.run.workspace = None;
+        let home = self.data.notebook(&from.team, id).home();
+        if blocking(move || home.exists()).await || !own {
+            // Its files come with it, so it is not filled a second time.
+            draft.run.workspace = None;
+        }
         if !own {
             // What names things of another team, or opens its registry, stays there.
             draft.run.project = None;
@@ -89,7 +96,9 @@ impl Services {
             draft.run.env = None;
             (draft.run.registry_username, draft.run.registry_password) = (None, None);
         }
-        self.make(caller, draft.with(over), Some(&from), false, None).await
+        let forked = self.make(caller, draft.with(over), Some(&from), false, None).await;
+        self.forks_nudge().notify_one();
+        forked
     }
 
     async fn make(
@@ -444,6 +453,8 @@ impl Services {
             progress: pending.and_then(|workload| self.board.progress(&workload.id)),
             waiting: pending.and_then(|workload| self.board.waiting(&workload.id)),
             contact: workload.is_none_or(|workload| workload.state.is_terminal()) || self.board.contact().is_good(),
+            copy: notebook.copying_from.as_ref().map(|_| self.board.fork(&notebook.id).unwrap_or_default()),
+            size: self.board.notebook_sizes().get(&notebook.id).copied(),
             hides_environment: false,
             notebook,
         }
@@ -475,7 +486,7 @@ fn earlier(
     find(connection, caller, &id).map(Some)
 }
 
-fn still_copied(notebook: &Notebook) -> ServiceError {
+pub(super) fn still_copied(notebook: &Notebook) -> ServiceError {
     let message = format!("the files of notebook {} are still being copied: try again in a moment", notebook.id);
     ServiceError::Conflict { code: "notebook_copying", message }
 }

@@ -138,7 +138,7 @@ impl Services {
             return Ok(());
         }
         Err(ServiceError::QuotaExceeded(format!(
-            "your team keeps {} of the {} that it may (storage.team_quota): delete versions, artifacts or files in /storage that are no longer needed, have the storage cleaned, and try again",
+            "your team keeps {} of the {} that it may (storage.team_quota): delete versions, artifacts, notebooks or files in /storage that are no longer needed, have the storage cleaned, and try again",
             Bytes(used),
             Bytes(quota)
         )))

@@ -49,6 +49,11 @@ impl Artifacts {
         Ok(Self(Beneath::open(root)?))
     }
 
+    /// Takes a tree that is open.
+    pub(super) fn beneath(root: Beneath) -> Self {
+        Self(root)
+    }
+
     /// Lists up to `limit` entries of the directory `path`, sorted by name as bytes, after the name
     /// `after`. Reads all of the directory's names but keeps only a page of them, and looks at no
     /// entry of other pages.

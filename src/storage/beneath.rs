@@ -15,7 +15,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat},
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat},
     io::Errno,
 };
 
@@ -233,6 +233,28 @@ impl Beneath {
     /// Moves `from` to `to`, both directly in here, in one step. A file in the way is replaced.
     pub fn rename(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
         Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
+    }
+
+    /// Moves `from`, directly in here, to `to` in `into`, on the same file system, in one step, unless
+    /// something has that name.
+    ///
+    /// # Errors
+    /// `AlreadyExists`. Where the file system cannot do both at once it is looked first, so that who makes
+    /// that name in the same moment may lose it.
+    pub fn move_to_new(&self, from: &[u8], into: &Self, to: &[u8]) -> io::Result<()> {
+        match rustix::fs::renameat_with(&self.0, from, &into.0, to, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) if into.facts_of(to).is_ok() => {
+                Err(io::ErrorKind::AlreadyExists.into())
+            }
+            // Of what cannot be moved there at all this says the same again.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.move_to(from, into, to),
+            moved => Ok(moved?),
+        }
+    }
+
+    /// Lets `from`, directly in here, and `to` in `into` change places, in one step.
+    pub fn exchange(&self, from: &[u8], into: &Self, to: &[u8]) -> io::Result<()> {
+        Ok(rustix::fs::renameat_with(&self.0, from, &into.0, to, RenameFlags::EXCHANGE)?)
     }
 
     /// Removes the file or link `name`, directly in here. One that is gone is no error.

@@ -8,9 +8,10 @@ use std::{
 pub use super::pack::{BundleKind, Bundled};
 use super::{
     artifact::Artifacts,
-    beneath::{Beneath, Kind},
-    pack::{Stamp, pack},
+    beneath::{Beneath, Facts, Kind},
+    pack::{Packer, Stamp, pack},
 };
+use crate::domain::user_path::UserPath;
 
 impl Artifacts {
     /// Writes the whole tree to `out`. Blocks as long as the reader of `out` takes.
@@ -20,27 +21,69 @@ impl Artifacts {
     pub fn bundle(&self, kind: BundleKind, out: impl Write) -> io::Result<Bundled> {
         pack(kind, out, |packer| {
             self.walk(|dir, name, entry| {
-                let stamp = Stamp { permissions: entry.facts.permissions, modified_at: entry.facts.modified_at };
-                match entry.facts.kind {
-                    Kind::Directory => packer.directory(&entry.path, stamp)?,
-                    Kind::Link => match dir.link_target(name) {
-                        Ok(target) => packer.link(&entry.path, stamp, &target)?,
-                        Err(_) => packer.leave_out(),
-                    },
-                    Kind::File => match open(dir, name) {
-                        Some((mut file, bytes)) => packer.file(&entry.path, stamp, &mut file, bytes)?,
-                        None => packer.leave_out(),
-                    },
-                    Kind::Other => packer.leave_out(),
-                }
+                add(packer, dir, name, &entry.path, entry.facts)?;
                 Ok(true)
             })
         })
     }
+
+    /// Writes some entries of the tree to `out`, directories with all that is in them, each named from
+    /// the directory that holds it. Blocks as long as the reader of `out` takes.
+    ///
+    /// # Errors
+    /// As [`Artifacts::bundle`]; what is not there any more is counted as left out.
+    pub fn bundle_some(&self, paths: &[UserPath], kind: BundleKind, out: impl Write) -> io::Result<Bundled> {
+        pack(kind, out, |packer| {
+            for path in paths {
+                let Some(last) = path.name() else { continue };
+                let (Ok(parent), Ok(top)) = (self.dir(&path.parent().unwrap_or_default()), UserPath::root().join(last))
+                else {
+                    packer.leave_out();
+                    continue;
+                };
+                let Ok(facts) = parent.facts_of(last) else {
+                    packer.leave_out();
+                    continue;
+                };
+                add(packer, &parent, last, &top, facts)?;
+                if facts.kind != Kind::Directory {
+                    continue;
+                }
+                let Ok(tree) = parent.dir(&top) else { continue };
+                Self::beneath(tree).walk(|dir, name, entry| {
+                    match UserPath::from_bytes(&[top.as_bytes(), b"/", entry.path.as_bytes()].concat()) {
+                        Ok(path) => add(packer, dir, name, &path, entry.facts)?,
+                        // Deeper than any path can say.
+                        Err(_) => packer.leave_out(),
+                    }
+                    Ok(true)
+                })?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Puts one entry into an archive, a directory without what is in it.
+fn add(packer: &mut dyn Packer, dir: &Beneath, name: &[u8], path: &UserPath, facts: Facts) -> io::Result<()> {
+    let stamp = Stamp { permissions: facts.permissions, modified_at: facts.modified_at };
+    match facts.kind {
+        Kind::Directory => packer.directory(path, stamp)?,
+        Kind::Link => match dir.link_target(name) {
+            Ok(target) => packer.link(path, stamp, &target)?,
+            Err(_) => packer.leave_out(),
+        },
+        Kind::File => match open(dir, name) {
+            Some((mut file, bytes)) => packer.file(path, stamp, &mut file, bytes)?,
+            None => packer.leave_out(),
+        },
+        Kind::Other => packer.leave_out(),
+    }
+    Ok(())
 }
 
 fn open(dir: &Beneath, name: &[u8]) -> Option<(File, u64)> {
-    let path = crate::domain::user_path::UserPath::root().join(name).ok()?;
+    let path = UserPath::root().join(name).ok()?;
     let (file, facts) = dir.file(&path).ok()?;
     Some((file, facts.size_bytes))
 }

@@ -5,7 +5,7 @@
 //! told of while their directory is being read, so a million of them in one take no memory; of
 //! directories only the names are kept until it is their turn.
 
-use std::io;
+use std::{fs::File, io};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat};
 
@@ -29,12 +29,19 @@ pub struct Inode {
     pub disk_bytes: u64,
     /// The lower twelve bits of its mode.
     pub mode: u32,
+    /// Numbers of its owner and group.
+    pub owner: (u32, u32),
     pub modified_at: Timestamp,
     /// When its bytes, its mode or its number of names changed last.
     pub changed_at: Timestamp,
 }
 
 impl Inode {
+    /// Looks at an open file.
+    pub fn of_file(file: &File) -> io::Result<Self> {
+        Ok(Self::from(&rustix::fs::fstat(file)?))
+    }
+
     /// Looks at the entry `name`, directly in `dir`.
     pub fn of(dir: &Beneath, name: &[u8]) -> io::Result<Self> {
         Ok(Self::from(&rustix::fs::statat(&dir.0, name, AtFlags::SYMLINK_NOFOLLOW)?))
@@ -61,6 +68,7 @@ impl From<&Stat> for Inode {
             bytes: u64::try_from(stat.st_size).unwrap_or(0),
             disk_bytes: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
             mode: stat.st_mode & 0o7777,
+            owner: (stat.st_uid, stat.st_gid),
             modified_at: time(stat.st_mtime, stat.st_mtime_nsec.into()),
             changed_at: time(stat.st_ctime, stat.st_ctime_nsec.into()),
         }

@@ -7,6 +7,9 @@
 //!   admin.key               0600: the first key
 //!   keys/                   0700: what secrets are encrypted with
 //!   teams/TEAM/storage/     0777: /storage in the team's containers
+//!   teams/TEAM/arriving/    0700: what is on its way into /storage or into notebooks
+//!     parts/ID/             a file that comes piece by piece, which outlives the daemon
+//!     DAEMON/               what one run of the daemon is making, or is removing
 //!   teams/TEAM/blobs/       0700: the bytes of the team's datasets, each under its hash
 //!     HH/HASH[x][-N]        0444 or 0555: x is executable, N a further inode of the same bytes
 //!     incoming/             what is still being made, and the parts of multipart uploads
@@ -19,6 +22,7 @@
 //!     sending/N             an upload in parts that is under way to a bucket
 //!   teams/TEAM/notebooks/NOTEBOOK/   0700
 //!     home/                 0777: /notebooks in its sessions
+//!     copying/              the same of a fork, as long as it is being copied
 //!     packages/             0777: what pip installs, where it is kept
 //!   runs/JOB/workspace/     0777: the working directory
 //!   runs/JOB/artifacts/     0777: /artifacts
@@ -35,11 +39,13 @@
 
 use std::{
     fs::{self, DirBuilder, Permissions},
+    hash::{BuildHasher, Hasher, RandomState},
     io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
+use super::beneath::Beneath;
 use crate::domain::id::{DatasetId, JobId, NotebookId, TeamId, VersionId};
 
 /// The data directory.
@@ -106,6 +112,20 @@ impl DataDir {
         Ok(self.team_storage(team))
     }
 
+    /// Returns where what is on its way to a team's files is.
+    pub fn team_arriving(&self, team: &TeamId) -> PathBuf {
+        self.teams().join(team.as_str()).join("arriving")
+    }
+
+    /// Makes the directory `name` among what is on its way to a team's files, or finds it.
+    pub fn create_team_arriving(&self, team: &TeamId, name: &str) -> io::Result<PathBuf> {
+        let arriving = self.team_arriving(team);
+        private_dir(&self.teams().join(team.as_str()))?;
+        private_dir(&arriving)?;
+        private_dir(&arriving.join(name))?;
+        Ok(arriving.join(name))
+    }
+
     /// Returns where the bytes of a team's datasets are.
     pub fn team_blobs(&self, team: &TeamId) -> PathBuf {
         self.teams().join(team.as_str()).join("blobs")
@@ -164,7 +184,7 @@ impl DataDir {
 
     /// Removes everything that belongs to one notebook. Blocks for as long as its files take.
     pub fn remove_notebook(&self, team: &TeamId, notebook: &NotebookId) -> io::Result<()> {
-        match super::beneath::Beneath::open(&self.team_notebooks(team)) {
+        match Beneath::open(&self.team_notebooks(team)) {
             Ok(notebooks) => notebooks.remove_tree(notebook.as_str().as_bytes()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
@@ -187,7 +207,7 @@ impl DataDir {
     /// `PermissionDenied` when a container left files under another user's id and the daemon is not
     /// root.
     pub fn remove_run(&self, job: &JobId) -> io::Result<()> {
-        super::beneath::Beneath::open(&self.runs())?.remove_tree(job.as_str().as_bytes())
+        Beneath::open(&self.runs())?.remove_tree(job.as_str().as_bytes())
     }
 }
 
@@ -231,7 +251,7 @@ impl RunDir {
 
     /// Removes what is left of an output. Blocks for as long as its files take.
     pub fn remove_output(&self, name: &str) -> io::Result<()> {
-        match super::beneath::Beneath::open(&self.outputs()) {
+        match Beneath::open(&self.outputs()) {
             Ok(outputs) => outputs.remove_tree(name.as_bytes()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
@@ -284,6 +304,24 @@ impl NotebookDir {
     /// Returns its files, `/notebooks` in its sessions; see `workspace::prepare`.
     pub fn home(&self) -> PathBuf {
         self.0.join("home")
+    }
+
+    /// Makes an empty home, or finds one.
+    pub fn create_home(&self) -> io::Result<()> {
+        self.create()?;
+        let (own, made) =
+            (Beneath::open(&self.0)?, format!(".home-{:016x}", RandomState::new().build_hasher().finish()));
+        if own.facts_of(b"home").is_ok() {
+            return Ok(());
+        }
+        own.make_dir(made.as_bytes())?;
+        match own.move_to_new(made.as_bytes(), &own, b"home") {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                own.remove_empty_dir(made.as_bytes())?;
+            }
+            moved => moved?,
+        }
+        own.sync()
     }
 
     /// Returns where its packages are kept.

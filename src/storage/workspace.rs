@@ -101,7 +101,13 @@ pub fn prepare(dest: &Path, contents: &Contents<'_>) -> Result<Prepared, Workspa
             note.sync_all()?;
         }
         crate::fault::point("workspace.before_rename");
-        parent.rename(&unfinished, &name)?;
+        match parent.move_to_new(&unfinished, &parent, &name) {
+            // Somebody put a file into a notebook that was never started: it is there, and no longer empty.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && matches!(contents, Contents::Nothing) => {
+                parent.remove_tree(&unfinished)?;
+            }
+            moved => moved?,
+        }
         parent.sync()?;
         Ok(Prepared { commit })
     });
