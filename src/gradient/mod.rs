@@ -10,7 +10,7 @@
 //!
 //! The resources have a file for each noun, named as in [`crate::api`]; [`entity_tags`] are the tags of
 //! all of them but datasets. Jobs come in two more, [`job_wire`] for what is asked and [`job_view`] for
-//! what is answered; files of datasets as well: [`dataset_files`] signs URLs, and [`objects`] answers
+//! what is answered, and so do experiments and notebooks; files of datasets as well: [`dataset_files`] signs URLs, and [`objects`] answers
 //! them, listings in the words of [`listing_xml`].
 //!
 //! Not here: what the client asks of itself (`apiKey`, `login`, `version`), and looking at what it says
@@ -38,6 +38,10 @@ mod jobs;
 mod later;
 mod listing_xml;
 mod machine_types;
+mod notebook_files;
+mod notebook_view;
+mod notebook_wire;
+mod notebooks;
 mod objects;
 mod pages;
 mod projects;

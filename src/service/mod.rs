@@ -48,6 +48,8 @@ pub mod lineage;
 pub mod logs;
 mod mending;
 pub mod notebook_draft;
+pub mod notebook_listing;
+pub mod notebook_sessions;
 pub mod notebooks;
 pub mod numbers;
 pub mod projects;
