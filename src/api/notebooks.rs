@@ -119,8 +119,13 @@ async fn list(
         Some(named) => Some(services.project_named(&caller, named).await?),
         None => None,
     };
-    let filter =
-        NotebookFilter { project, tag: given(query.tag), text: given(query.q), live: query.live, public: query.public };
+    let filter = NotebookFilter {
+        project,
+        tags: given(query.tag).into_iter().collect(),
+        text: given(query.q),
+        live: query.live,
+        public: query.public,
+    };
     let before = paged.cursor.map(|cursor| cursor.position()).transpose()?;
     let found = services.notebooks(&caller, filter, before, paged.limit + 1).await?;
     let page = Page::cut(found, paged.limit, |now| now.notebook.seq);

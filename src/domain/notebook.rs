@@ -186,7 +186,8 @@ impl Session {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NotebookFilter {
     pub project: Option<ProjectId>,
-    pub tag: Option<String>,
+    /// Any of these; all when there are none.
+    pub tags: Vec<String>,
     /// Part of the name or of the id, in any case.
     pub text: Option<String>,
     /// Only those that have a session.

@@ -8,7 +8,10 @@ use serde_json::{Map, Value, json};
 use crate::{
     api::{self, Problem, Query},
     domain::caller::Caller,
-    service::{Services, experiments::ExperimentChange, projects::ProjectChange},
+    service::{
+        Services, experiments::ExperimentChange, job_draft::JobDraft, notebook_draft::NotebookDraft,
+        projects::ProjectChange,
+    },
 };
 
 /// A thing with tags.
@@ -43,6 +46,10 @@ pub async fn get(
         "project" => services.project(&caller, &asked.entity_ids.parse()?).await?.tags,
         "job" => services.job(&caller, &asked.entity_ids.parse()?).await?.0.job.tags,
         "experiment" => services.experiment(&caller, &asked.entity_ids.parse()?).await?.experiment.tags,
+        "notebook" => {
+            let id = services.notebook_named(&caller, &asked.entity_ids).await?;
+            services.notebook(&caller, &id).await?.notebook.tags
+        }
         other => return Err(no_tags(other)),
     };
     let mut found = Map::new();
@@ -68,6 +75,11 @@ pub async fn update(
         "experiment" => {
             let change = ExperimentChange { name: None, tags: Some(set.tags) };
             services.change_experiment(&caller, &set.entity_id.parse()?, change).await?;
+        }
+        "notebook" => {
+            let id = services.notebook_named(&caller, &set.entity_id).await?;
+            let run = JobDraft { tags: Some(set.tags), ..JobDraft::default() };
+            services.change_notebook(&caller, &id, NotebookDraft { run, ..NotebookDraft::default() }).await?;
         }
         other => return Err(no_tags(other)),
     }

@@ -132,15 +132,7 @@ fn workspace(
     if let Some(upload) = workspace_upload::of_address(&url) {
         return Ok(DraftWorkspace::Upload(upload.to_string()));
     }
-    Ok(match workspace::remote(&url)? {
-        DraftWorkspace::Git { url, reference: of_url, username, password: own } => DraftWorkspace::Git {
-            url,
-            reference: given(reference).or(of_url),
-            username: given(name).or(username),
-            password: given(password).map(DraftPassword::Given).or(own),
-        },
-        other => other,
-    })
+    Ok(workspace::over(workspace::remote(&url)?, reference, name, password))
 }
 
 fn datasets(wanted: Vec<DatasetWire>) -> Result<Vec<DraftMount>, Problem> {
@@ -158,7 +150,7 @@ fn datasets(wanted: Vec<DatasetWire>) -> Result<Vec<DraftMount>, Problem> {
 }
 
 /// Undoes the Base64 that the client lays around every command.
-fn command(text: Option<String>) -> Result<Option<String>, Problem> {
+pub fn command(text: Option<String>) -> Result<Option<String>, Problem> {
     let Some(text) = given(text) else { return Ok(None) };
     let bytes = BASE64.decode(text.trim()).ok();
     match bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
@@ -183,7 +175,7 @@ fn port_text(ports: Option<Value>) -> String {
     }
 }
 
-fn given(text: Option<String>) -> Option<String> {
+pub fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 

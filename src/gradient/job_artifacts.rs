@@ -114,7 +114,7 @@ pub async fn destroy(
 }
 
 /// Reads names with commas between them; a `*` at the end of one stands for any ending.
-fn names(text: &str) -> Result<Vec<ArtifactName>, Problem> {
+pub fn names(text: &str) -> Result<Vec<ArtifactName>, Problem> {
     let name = |text: &str| match text.strip_suffix('*') {
         Some(beginning) => Ok(ArtifactName::Beginning(beginning.trim_start_matches('/').as_bytes().to_vec())),
         None => match text.trim_start_matches('/').parse::<UserPath>() {

@@ -1,4 +1,4 @@
-//! `jobs logs`: rows from a line on, held back while there are none.
+//! `jobs logs`, and those of experiments and notebooks: rows from a line on, held back while there are none.
 //!
 //! Row 0 says whose log it is and what is printed begins at row 1, because the client counts what it got
 //! and starts at 0 or at 1: so both go on where they should, and nothing comes twice or is lost. The last
@@ -17,8 +17,7 @@ use crate::{
     api::{Lease, Problem, Query},
     domain::{
         caller::Caller,
-        experiment::Experiment,
-        id::{ExperimentId, JobId},
+        id::{ExperimentId, JobId, NotebookId},
         time::Timestamp,
     },
     service::{ServiceError, Services, whole_logs::WholeLog},
@@ -40,6 +39,7 @@ const LOOK: Duration = Duration::from_millis(500);
 pub struct Wanted {
     job_id: Option<String>,
     experiment_id: Option<String>,
+    notebook_id: Option<String>,
     #[serde(default)]
     line: u64,
     limit: Option<usize>,
@@ -53,7 +53,7 @@ pub struct RowView {
     timestamp: Timestamp,
 }
 
-/// Answers with rows of a job's log, as soon as there are any.
+/// Answers with rows of a run's log, as soon as there are any.
 pub async fn rows(
     State(services): State<Services>,
     Extension(stop): Extension<CancellationToken>,
@@ -61,11 +61,13 @@ pub async fn rows(
     lease: Lease,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Vec<RowView>>, Problem> {
-    let whose = match (wanted.job_id, wanted.experiment_id) {
-        (Some(id), _) => Whose::Job(id.parse()?),
-        (None, Some(id)) => Whose::Experiment(id.parse()?),
-        (None, None) => {
-            let detail = "only jobs and experiments have logs on this box yet: name one by jobId or experimentId";
+    let whose = match (wanted.job_id, wanted.experiment_id, wanted.notebook_id) {
+        (Some(id), ..) => Whose::Run(id.parse()?),
+        (None, Some(id), _) => Whose::Experiment(id.parse()?),
+        (None, None, Some(id)) => Whose::Notebook(services.notebook_named(&caller, &id).await?),
+        (None, None, None) => {
+            let detail =
+                "jobs, experiments and notebooks have logs on this box: name one by jobId, experimentId or notebookId";
             return Err(Problem::invalid("missing_field", "jobId", detail));
         }
     };
@@ -79,28 +81,45 @@ pub async fn rows(
 
 /// Whose log is asked for.
 enum Whose {
-    Job(JobId),
+    /// A job, or a session of a notebook.
+    Run(JobId),
     /// That of its latest run.
     Experiment(ExperimentId),
+    /// That of its latest session.
+    Notebook(NotebookId),
+}
+
+/// What has no log yet.
+struct NotStarted {
+    /// In words: its id and name.
+    what: String,
+    created_at: Timestamp,
 }
 
 impl Whose {
-    /// Returns the job; inside, the experiment that was not started yet.
-    async fn job(&self, services: &Services, caller: &Caller) -> Result<Result<JobId, Experiment>, ServiceError> {
-        match self {
-            Self::Job(id) => Ok(Ok(id.clone())),
+    /// Returns what runs; inside, what was not started yet.
+    async fn run(&self, services: &Services, caller: &Caller) -> Result<Result<JobId, NotStarted>, ServiceError> {
+        let (run, id, name, created_at) = match self {
+            Self::Run(id) => return Ok(Ok(id.clone())),
             Self::Experiment(id) => {
                 let experiment = services.experiment(caller, id).await?.experiment;
-                Ok(experiment.latest.as_ref().map(|run| run.id.clone()).ok_or(experiment))
+                let run = experiment.latest.as_ref().map(|run| run.id.clone());
+                (run, id.as_str(), experiment.name, experiment.created_at)
             }
-        }
+            Self::Notebook(id) => {
+                let notebook = services.own_notebook(caller, id).await?;
+                let run = notebook.session.map(|session| session.workload.id);
+                (run, id.as_str(), notebook.name, notebook.created_at)
+            }
+        };
+        Ok(run.ok_or_else(|| NotStarted { what: format!("{id} “{name}”"), created_at }))
     }
 }
 
 /// Returns row 0 of what has no log yet, to who asks for it.
-fn not_started(experiment: &Experiment, line: u64) -> Vec<RowView> {
-    let message = format!("{} “{}” was not started yet", experiment.id, experiment.name);
-    let row = RowView { line: 0, message, timestamp: experiment.created_at };
+fn not_started(nothing: &NotStarted, line: u64) -> Vec<RowView> {
+    let message = format!("{} was not started yet", nothing.what);
+    let row = RowView { line: 0, message, timestamp: nothing.created_at };
     if line == 0 { vec![row] } else { Vec::new() }
 }
 
@@ -116,14 +135,14 @@ async fn awaited(
     let until = Instant::now() + patience;
     let mut seen = None;
     loop {
-        let id = match (whose.job(services, caller).await, seen) {
+        let id = match (whose.run(services, caller).await, seen) {
             (Ok(Ok(id)), _) => id,
             // Whoever got lines already followed a run that was deleted since.
-            (Ok(Err(experiment)), seen) if seen.is_some() || line > 1 => {
-                return Ok(vec![end(line, experiment.created_at)]);
+            (Ok(Err(nothing)), seen) if seen.is_some() || line > 1 => {
+                return Ok(vec![end(line, nothing.created_at)]);
             }
-            (Ok(Err(experiment)), _) => {
-                let rows = not_started(&experiment, line);
+            (Ok(Err(nothing)), _) => {
+                let rows = not_started(&nothing, line);
                 if !rows.is_empty() || Instant::now() >= until {
                     return Ok(rows);
                 }
@@ -138,7 +157,7 @@ async fn awaited(
             (Err(ServiceError::NotFound { .. }), Some(timestamp)) => return Ok(vec![end(line, timestamp)]),
             (log, _) => log?,
         };
-        seen = Some(log.job.workload.created_at);
+        seen = Some(log.run.created_at);
         let rows = shown(&log, line, limit);
         if !rows.is_empty() || Instant::now() >= until {
             return Ok(rows);
@@ -152,11 +171,11 @@ async fn awaited(
 
 /// Writes what was read from the row `line` on.
 fn shown(log: &WholeLog, line: u64, limit: usize) -> Vec<RowView> {
-    let workload = &log.job.workload;
+    let run = &log.run;
     let mut rows = Vec::new();
     if line == 0 {
-        let message = format!("{} “{}” on {}", workload.id, workload.name, log.job.machine_type);
-        rows.push(RowView { line: 0, message, timestamp: workload.created_at });
+        let message = format!("{} “{}” on {}", run.id, run.name, log.machine_type);
+        rows.push(RowView { line: 0, message, timestamp: run.created_at });
     }
     rows.extend(log.rows.iter().map(|(number, row)| RowView {
         line: number + 1,
@@ -165,7 +184,7 @@ fn shown(log: &WholeLog, line: u64, limit: usize) -> Vec<RowView> {
     }));
     rows.truncate(limit);
     if rows.is_empty() && log.over {
-        let timestamp = workload.teardown_finished_at.unwrap_or(workload.created_at);
+        let timestamp = run.teardown_finished_at.unwrap_or(run.created_at);
         rows.push(end(line, timestamp));
     }
     rows
@@ -265,7 +284,7 @@ mod tests {
         async fn rows(&self, line: u64, limit: usize, patience: Duration) -> Vec<(u64, String)> {
             let services = &self.cloud.0.services;
             let caller = services.local_admin(FIRST_USER).await.unwrap();
-            let rows = awaited(services, &caller, &Whose::Job(self.id.clone()), line, limit, patience).await.unwrap();
+            let rows = awaited(services, &caller, &Whose::Run(self.id.clone()), line, limit, patience).await.unwrap();
             rows.into_iter().map(|row| (row.line, row.message)).collect()
         }
 

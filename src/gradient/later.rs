@@ -8,7 +8,6 @@ use crate::api::Problem;
 
 /// What the paths of the client's commands begin with, with what to say of them.
 const LATER: &[(&str, &str)] = &[
-    ("/notebooks/", "notebooks are not on this box yet: run the work as a job"),
     ("/workflows", "workflows are not on this box yet: run the steps as jobs"),
     ("/mlModels/", "models are not on this box yet: keep their files in a dataset"),
     ("/deployments/", "deployments are not on this box yet: run a job that publishes a port"),

@@ -11,7 +11,7 @@
 //!
 //! The resources have a file for each noun, named as in [`crate::api`]; [`entity_tags`] are the tags of
 //! all of them but datasets. Jobs come in two more, [`job_wire`] for what is asked and [`job_view`] for
-//! what is answered, and experiments likewise; files of datasets as well: [`dataset_files`] signs URLs, and
+//! what is answered, and experiments and notebooks likewise; files of datasets as well: [`dataset_files`] signs URLs, and
 //! [`objects`] answers them, listings in the words of [`listing_xml`]. Metrics are asked for by TLS at an
 //! address that [`metrics_url`] makes, answered by [`metrics`] and [`metrics_stream`].
 //!
@@ -43,6 +43,10 @@ mod machine_types;
 mod metrics;
 mod metrics_stream;
 mod metrics_url;
+mod notebook_files;
+mod notebook_view;
+mod notebook_wire;
+mod notebooks;
 mod objects;
 mod pages;
 mod projects;

@@ -12,7 +12,8 @@ use super::{
     ROOT, clusters, dataset_files, dataset_tags, datasets, entity_tags, environment, experiments, job_artifacts,
     job_logs, jobs, later, machine_types, metrics,
     metrics_stream::{self, Streams},
-    metrics_url, objects, projects, secrets, storage_providers, teams, versions, web, workspace_upload,
+    metrics_url, notebook_files, notebooks, objects, projects, secrets, storage_providers, teams, versions, web,
+    workspace_upload,
 };
 use crate::{
     api::{KeyBook, caller},
@@ -50,6 +51,7 @@ fn closed_routes() -> Router<Services> {
         .route("/vmTypes/getVmTypesByClusters", get(machine_types::list))
         .route("/machines/getAvailability/", get(machine_types::availability))
         .merge(experiment_routes())
+        .merge(notebook_routes())
         .merge(data_routes())
 }
 
@@ -67,6 +69,19 @@ fn experiment_routes() -> Router<Services> {
             .route(&format!("{root}/workspace/get_presigned_url"), get(workspace_upload::presigned))
     };
     of("/experiments/v1").merge(of("/experiments/v2"))
+}
+
+/// Notebooks. The client reads one by `GET` with a body.
+fn notebook_routes() -> Router<Services> {
+    Router::new()
+        .route("/notebooks/getNotebooks", get(notebooks::list))
+        .route("/notebooks/getNotebook", get(notebooks::details))
+        .route("/notebooks/artifactsList", get(notebook_files::list))
+        .route("/notebooks/v2/createNotebook", post(notebooks::create))
+        .route("/notebooks/v2/startNotebook", post(notebooks::start))
+        .route("/notebooks/v2/stopNotebook", post(notebooks::stop))
+        .route("/notebooks/v2/forkNotebook", post(notebooks::fork))
+        .route("/notebooks/v2/deleteNotebook", post(notebooks::delete))
 }
 
 /// Storage providers and datasets.
@@ -205,6 +220,11 @@ pub mod tests {
         ("PUT", "/experiments/v2/experiments/e0000000000000/start/"),
         ("PUT", "/experiments/v2/experiments/e0000000000000/stop/"),
         ("DELETE", "/experiments/v2/experiments/e0000000000000/"),
+        ("POST", "/notebooks/v2/createNotebook"),
+        ("POST", "/notebooks/v2/startNotebook"),
+        ("POST", "/notebooks/v2/stopNotebook"),
+        ("POST", "/notebooks/v2/forkNotebook"),
+        ("POST", "/notebooks/v2/deleteNotebook"),
     ];
 
     /// A body that every one of them understands.
@@ -212,7 +232,7 @@ pub mod tests {
         json!({
             "name": "n", "storageProviderId": "spl000000000000", "type": "s3", "value": "v", "version": "abcdefg",
             "projectHandle": "new", "container": "x", "machineType": "cpu-small", "message": "m", "entity": "project", "entityId": "p00000000", "tags": ["t"],
-            "config": { "bucket": "b", "accessKey": "k", "secretAccessKey": "s" },
+            "notebookId": "n000000000", "config": { "bucket": "b", "accessKey": "k", "secretAccessKey": "s" },
         })
     }
 
@@ -255,6 +275,12 @@ pub mod tests {
             "/experiments/v2/experiments/e%00/",
             "/experiments/v1/workspace/get_presigned_url",
             "/jobs/logs?experimentId=e%ff&line=-1",
+            "/jobs/logs?notebookId=%00&jobId=n%ff",
+            "/notebooks/getNotebooks?filter=%7B%22filter%22%3A%7B%22where%22%3A%7B%22projectId%22%3A5%7D%7D%7D",
+            "/notebooks/getNotebooks?tagFilter[0]=%27&tagFilter[=%ff",
+            "/notebooks/getNotebook",
+            "/notebooks/artifactsList?notebookId=..&files=..%2F..%2Fkeys&size=x",
+            "/entityTags/getTags?entity=notebook&entityIds=%00",
         ];
         for path in reads {
             let answer = cloud.ask("GET", path, None).await;
@@ -272,12 +298,7 @@ pub mod tests {
     #[tokio::test]
     async fn what_is_not_here_yet_says_what_to_use_instead() {
         let cloud = Cloud::new().await;
-        for path in [
-            "/notebooks/v2/createNotebook",
-            "/workflows",
-            "/tensorboards/v1/",
-            "/experiments/v2/hyperopt/create_and_start/",
-        ] {
+        for path in ["/workflows", "/tensorboards/v1/", "/experiments/v2/hyperopt/create_and_start/"] {
             let answer = cloud.ask("POST", path, Some(json!({}))).await;
             let (status, words) = printed(&answer);
             assert!(status == 501 && words.contains("not on this box yet"), "{path}: {}", answer.text);

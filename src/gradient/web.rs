@@ -9,6 +9,8 @@ const KINDS: &[&str] = &["projects", "jobs", "experiments"];
 /// Leads to the page of whatever the cloud's path names; to the first page where there is none.
 pub async fn lead(Path((_namespace, rest)): Path<(String, String)>) -> Redirect {
     let (kind, id) = match rest.split('/').collect::<Vec<_>>()[..] {
+        // The client names the project of the notebook, and not the notebook.
+        ["notebook", id] => ("projects", id),
         ["projects", _, kind, id] | [kind, id] => (kind, id),
         _ => ("", ""),
     };
@@ -37,6 +39,7 @@ mod tests {
             ("projects/p1/jobs/js1", "/jobs/js1"),
             ("jobs/js1", "/jobs/js1"),
             ("projects/p1/experiments/e1", "/experiments/e1"),
+            ("notebook/p1", "/projects/p1"),
             ("projects", "/"),
             ("/evil.example", "/"),
             ("jobs/..%2f", "/"),

@@ -40,6 +40,26 @@ pub fn remote(text: &str) -> Result<DraftWorkspace, Problem> {
     })
 }
 
+/// Lays what is said beside the address of a repository over what is in it. What is no repository stays
+/// as it is.
+pub fn over(
+    workspace: DraftWorkspace,
+    reference: Option<String>,
+    name: Option<String>,
+    password: Option<String>,
+) -> DraftWorkspace {
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    match workspace {
+        DraftWorkspace::Git { url, reference: of_url, username, password: own } => DraftWorkspace::Git {
+            url,
+            reference: given(reference).or(of_url),
+            username: given(name).or(username),
+            password: given(password).map(DraftPassword::Given).or(own),
+        },
+        other => other,
+    }
+}
+
 /// Takes `name:password@`, or a token alone, out of a web address.
 fn without_credentials(text: &str) -> (String, Option<(String, String)>) {
     let apart = || {

@@ -25,7 +25,7 @@ pub enum ArtifactName {
 }
 
 impl ArtifactName {
-    fn means(&self, path: &UserPath) -> bool {
+    pub(super) fn means(&self, path: &UserPath) -> bool {
         match self {
             Self::Exactly(named) => {
                 named.components().zip(path.components()).all(|(named, name)| named == name)

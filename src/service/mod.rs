@@ -54,6 +54,8 @@ pub mod logs;
 pub mod metrics_pass;
 mod mending;
 pub mod notebook_draft;
+pub mod notebook_listing;
+pub mod notebook_sessions;
 pub mod notebooks;
 pub mod numbers;
 pub mod projects;

@@ -7,6 +7,7 @@ use super::{Invalid, job_draft::JobDraft};
 use crate::domain::{
     experiment::Plan,
     notebook::{Limits, Notebook},
+    time::in_words,
     workload::{Command, Retries},
 };
 
@@ -90,8 +91,8 @@ impl NotebookDraft {
         }
         if shutdown.is_none_or(|limit| limit > rules.longest_shutdown) && rules.longest_shutdown < Duration::MAX {
             let message = format!(
-                "a session ends after {} seconds at most on this box: choose shutdownSeconds up to that; it can be extended while it runs",
-                rules.longest_shutdown.as_secs()
+                "a session lasts {} at most on this box: choose a shorter time, which can be extended while it runs",
+                in_words(rules.longest_shutdown)
             );
             return Err(Invalid::new("shutdownSeconds", "too_long", message));
         }

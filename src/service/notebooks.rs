@@ -280,6 +280,13 @@ impl Services {
         Ok(list.map_err(ServiceError::from)?.into_iter().map(|notebook| self.notebook_now(notebook)).collect())
     }
 
+    /// Counts notebooks.
+    pub async fn count_notebooks(&self, caller: &Caller, filter: NotebookFilter) -> Result<u64, ServiceError> {
+        caller.may(Action::ViewNotebooks)?;
+        let team = caller.team.clone();
+        Ok(self.store.read(move |connection| notebooks::count(connection, &team, &filter)).await?)
+    }
+
     /// Returns the sessions of a notebook, newest first, from before number `before`.
     pub async fn notebook_sessions(
         &self,

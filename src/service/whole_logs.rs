@@ -1,16 +1,22 @@
-//! The logs of all attempts of a job as one, for those who only count lines.
+//! The logs of all attempts of a run as one, for those who only count lines.
 
 use tokio::sync::watch;
 
 use super::{RunLog, ServiceError, Services, blocking};
 use crate::{
-    domain::{caller::Caller, id::JobId, job::Job},
+    domain::{
+        caller::{Action, Caller},
+        id::JobId,
+        workload::Workload,
+    },
     storage::log::{LogReader, Progress, Row, Source},
+    store::workloads,
 };
 
-/// Lines of a job, each with its number over all attempts.
+/// Lines of a run, each with its number over all attempts.
 pub struct WholeLog {
-    pub job: Job,
+    pub run: Workload,
+    pub machine_type: String,
     /// In order and without gaps, from the line that was asked for.
     pub rows: Vec<(u64, Row)>,
     /// No line will be added any more. Without rows, this is the end.
@@ -20,7 +26,7 @@ pub struct WholeLog {
 }
 
 impl Services {
-    /// Returns up to `limit` lines of a job from line `start` on, fewer when they are very long. Lines of
+    /// Returns up to `limit` lines of a run from line `start` on, fewer when they are very long. Lines of
     /// an attempt follow once the one before has ended for good, so no line ever changes its number.
     pub async fn whole_log(
         &self,
@@ -32,10 +38,9 @@ impl Services {
         let attempt = self.find_run(caller, id).await?.attempt.max(1);
         // First the subscription, then the look: what is written after it is announced after it.
         let progress = self.log_hub.follow(&RunLog { job: id.clone(), attempt });
-        let (job, _) = self.find_job(caller, id).await?;
-        let attempts = job.workload.attempt.max(1);
-        let run = self.data.run(id);
-        let logs: Vec<_> = (1..=attempts).map(|attempt| run.log(attempt)).collect();
+        let (run, machine_type) = self.find_run_and_machine_type(caller, id).await?;
+        let dir = self.data.run(id);
+        let logs: Vec<_> = (1..=run.attempt.max(1)).map(|attempt| dir.log(attempt)).collect();
         let rows = blocking(move || {
             let (mut rows, mut before) = (Vec::new(), 0);
             for dir in logs {
@@ -55,8 +60,21 @@ impl Services {
             Ok::<_, std::io::Error>(rows)
         })
         .await?;
-        let over = job.workload.teardown_finished_at.is_some();
-        Ok(WholeLog { job, rows, over, progress })
+        let over = run.teardown_finished_at.is_some();
+        Ok(WholeLog { run, machine_type, rows, over, progress })
+    }
+
+    async fn find_run_and_machine_type(&self, caller: &Caller, id: &JobId) -> Result<(Workload, String), ServiceError> {
+        caller.may(Action::ViewJobs)?;
+        let (team, id) = (caller.team.clone(), id.clone());
+        self.store
+            .read(move |connection| {
+                let found = workloads::get(connection, &id)?.filter(|run| run.team == team);
+                let run = found.ok_or_else(|| ServiceError::not_found("job", &id))?;
+                let machine_type = workloads::spec(connection, run.seq)?.machine_type;
+                Ok((run, machine_type))
+            })
+            .await
     }
 }
 

@@ -114,6 +114,36 @@ pub fn get(connection: &Connection, id: &NotebookId) -> Result<Option<Notebook>,
     Ok(query.query_row([id], read).optional()?)
 }
 
+/// Says which notebooks are meant, of `n` with the latest session in `w`, with values by name.
+fn clauses<'a>(team: &'a TeamId, filter: &'a NotebookFilter) -> (String, Vec<(&'static str, Box<dyn ToSql + 'a>)>) {
+    let mut values: Vec<(&'static str, Box<dyn ToSql + 'a>)> = Vec::new();
+    let mut clauses = match filter.public {
+        true => String::from("WHERE n.public = 1"),
+        false => {
+            values.push((":team", Box::new(team)));
+            String::from("WHERE n.team_id = :team")
+        }
+    };
+    if let Some(project) = &filter.project {
+        clauses.push_str(" AND n.project_id = :project");
+        values.push((":project", Box::new(project)));
+    }
+    if !filter.tags.is_empty() {
+        clauses.push_str(
+            " AND EXISTS (SELECT 1 FROM json_each(n.tags) t WHERE t.value IN (SELECT value FROM json_each(:tags)))",
+        );
+        values.push((":tags", Box::new(Json(&filter.tags))));
+    }
+    if let Some(text) = &filter.text {
+        clauses.push_str(" AND (instr(lower(n.name), lower(:text)) OR instr(n.id, lower(:text)))");
+        values.push((":text", Box::new(text)));
+    }
+    if filter.live {
+        clauses.push_str(" AND w.state IN ('pending', 'provisioned', 'running')");
+    }
+    (clauses, values)
+}
+
 /// Lists notebooks, newest first, from before number `before`.
 pub fn list(
     connection: &Connection,
@@ -122,40 +152,27 @@ pub fn list(
     before: Option<i64>,
     limit: u32,
 ) -> Result<Vec<Notebook>, StoreError> {
-    let before = before.unwrap_or(i64::MAX);
-    let mut clauses = String::from("WHERE n.seq < :before");
-    let mut values: Vec<(&str, &dyn ToSql)> = vec![(":before", &before), (":limit", &limit)];
-    if filter.public {
-        clauses.push_str(" AND n.public = 1");
-    } else {
-        clauses.push_str(" AND n.team_id = :team");
-        values.push((":team", team));
-    }
-    if let Some(project) = &filter.project {
-        clauses.push_str(" AND n.project_id = :project");
-        values.push((":project", project));
-    }
-    if let Some(tag) = &filter.tag {
-        clauses.push_str(" AND EXISTS (SELECT 1 FROM json_each(n.tags) t WHERE t.value = :tag)");
-        values.push((":tag", tag));
-    }
-    if let Some(text) = &filter.text {
-        clauses.push_str(" AND (instr(lower(n.name), lower(:text)) OR instr(n.id, lower(:text)))");
-        values.push((":text", text));
-    }
-    if filter.live {
-        clauses.push_str(" AND w.state IN ('pending', 'provisioned', 'running')");
-    }
-    clauses.push_str(" ORDER BY n.seq DESC LIMIT :limit");
-    let mut query = connection.prepare_cached(&select(&clauses))?;
-    let rows = query.query_map(values.as_slice(), read)?;
+    let (clauses, mut values) = clauses(team, filter);
+    values.push((":before", Box::new(before.unwrap_or(i64::MAX))));
+    values.push((":limit", Box::new(limit)));
+    let sql = select(&format!("{clauses} AND n.seq < :before ORDER BY n.seq DESC LIMIT :limit"));
+    let mut query = connection.prepare_cached(&sql)?;
+    let rows = query.query_map(&*named(&values), read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Counts a team's notebooks, as far as [`list`] would go.
-pub fn count(connection: &Connection, team: &TeamId) -> Result<u64, StoreError> {
-    let mut query = connection.prepare_cached("SELECT count(*) FROM notebooks WHERE team_id = ?1")?;
-    Ok(query.query_row([team], |row| row.get(0))?)
+/// Counts notebooks, as far as [`list`] would go.
+pub fn count(connection: &Connection, team: &TeamId, filter: &NotebookFilter) -> Result<u64, StoreError> {
+    let (clauses, values) = clauses(team, filter);
+    let mut query = connection.prepare_cached(&format!(
+        "SELECT count(*) FROM notebooks n
+         LEFT JOIN workloads w ON w.seq = (SELECT max(x.seq) FROM workloads x WHERE x.parent_id = n.id) {clauses}"
+    ))?;
+    Ok(query.query_row(&*named(&values), |row| row.get(0))?)
+}
+
+fn named<'a>(values: &'a [(&'static str, Box<dyn ToSql + 'a>)]) -> Vec<(&'static str, &'a dyn ToSql)> {
+    values.iter().map(|(name, value)| (*name, &**value)).collect()
 }
 
 /// Returns the notebooks of which a session runs.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::{Client, Said},
-    daemon::{Daemon, PATIENCE},
+    daemon::{BUSYBOX, Daemon, PATIENCE},
 };
 
 /// The generation that has jobs.
@@ -31,6 +31,37 @@ fn sampled(daemon: &Daemon) -> String {
         (series["v"].as_array()?.len() >= 2).then_some(())
     });
     id
+}
+
+#[test]
+fn an_experiment_has_the_metrics_of_its_latest_run() {
+    let daemon = quick();
+    let client = Client::of(&daemon, VERSION);
+    let made = daemon.post("/experiments", &json!({"spec": {"name": "e", "image": BUSYBOX, "command": WORK}}));
+    let experiment = made.body["id"].as_str().unwrap().to_owned();
+    let early = client.is_refused(&["experiments", "metrics", "get", "--id", &experiment]);
+    assert!(early.contains("has not started yet"), "{early}");
+    let run = daemon.post(&format!("/experiments/{experiment}/start"), &json!({})).body["id"].clone();
+    let run = run.as_str().unwrap();
+    daemon.wait_until("a sample", || {
+        let metrics = daemon.get(&format!("/jobs/{run}/metrics")).body;
+        metrics["series"].as_array()?.iter().any(|series| series["name"] == "cpuPercentage").then_some(())
+    });
+    let said = client.says(&[
+        "experiments",
+        "metrics",
+        "get",
+        "--id",
+        &experiment,
+        "--metric",
+        "cpuPercentage",
+        "--metric",
+        "loss",
+    ]);
+    let found: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+    assert!(found["cpuPercentage"][run].is_array() && found["loss"][run].is_array(), "{found:#}");
+    let names = client.says(&["experiments", "metrics", "list", "--id", &experiment]);
+    assert!(names.contains("loss"), "{names}");
 }
 
 fn quick() -> Daemon {

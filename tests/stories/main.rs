@@ -28,6 +28,7 @@ mod gradient_datasets;
 mod gradient_experiments;
 mod gradient_jobs;
 mod gradient_metrics;
+mod gradient_notebooks;
 mod gradient_projects;
 mod hostile_data;
 mod hostile_input;
