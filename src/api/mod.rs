@@ -66,6 +66,7 @@ pub mod signed;
 pub mod signed_artifacts;
 pub mod storage_providers;
 pub mod storage;
+pub mod tls;
 pub mod tree_path;
 pub mod uploads;
 pub mod versions;

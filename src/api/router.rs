@@ -12,7 +12,7 @@ use super::{
     job_logs, job_metrics, jobs, keys, known_files, lineage, machine_types, metrics, notebooks, openapi, projects,
     queue, secrets, session,
     shell::{self, Shell},
-    signed, signed_artifacts, storage, storage_providers, uploads, versions, workloads,
+    signed, signed_artifacts, storage, storage_providers, tls, uploads, versions, workloads,
 };
 use crate::service::Services;
 
@@ -67,6 +67,7 @@ fn open_routes() -> OpenApiRouter<Services> {
         .merge(health::open_routes())
         .merge(signed::open_routes())
         .merge(signed_artifacts::open_routes())
+        .merge(tls::open_routes())
 }
 
 /// Returns the description of the whole API.
@@ -433,6 +434,7 @@ pub mod tests {
                 let answer = api.send(&method.to_uppercase(), &path, &[], None).await;
                 let open = path.contains("/v1/signed/")
                     || path.ends_with("/healthz")
+                    || path.ends_with("/ca.pem")
                     || (path.ends_with("/session") && method == "post");
                 assert_eq!(answer.status == 401, !open, "{method} {path}: {}", answer.status);
                 closed += usize::from(!open);

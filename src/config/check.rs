@@ -80,6 +80,14 @@ pub fn check(config: &Config) -> Result<Vec<Warning>, Flaw> {
         "server.workload_listen",
         "must not be the address of server.listen: it has to be another origin",
     )?;
+    let server = &config.server;
+    demand(
+        server.tls_listen != server.listen || server.listen.port() == 0,
+        "server.tls_listen",
+        "must be another address or port than server.listen",
+    )?;
+    let whole = "a certificate needs its key: set server.tls_certificate and server.tls_key, or neither";
+    demand(server.tls_certificate.is_some() == server.tls_key.is_some(), "server.tls_certificate", whole)?;
     Ok(warnings(config))
 }
 
@@ -139,13 +147,15 @@ mod tests {
     #[test]
     fn values_that_make_no_sense_are_named() {
         type Change = fn(&mut Config);
-        let cases: [(&str, Change); 7] = [
+        let cases: [(&str, Change); 9] = [
             ("limits.body", |config| config.limits.body = ByteSize(0)),
             ("engine.pids", |config| config.engine.pids = 0),
             ("engine.network", |config| config.engine.network = "a b".into()),
             ("disk.warn_percent", |config| config.disk.warn_percent = 99),
             ("disk.refuse_percent", |config| config.disk.refuse_percent = 101),
             ("server.hosts", |config| config.server.hosts = vec!["https://x".into()]),
+            ("server.tls_listen", |config| config.server.tls_listen = config.server.listen),
+            ("server.tls_certificate", |config| config.server.tls_key = Some("key.pem".into())),
             ("gpu.poll_interval", |config| config.gpu.poll_interval.0 = std::time::Duration::ZERO),
         ];
         for (key, change) in cases {

@@ -1,6 +1,6 @@
 //! `[server]`: the listeners of the control plane and of what containers serve.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +14,17 @@ pub struct Server {
     /// sends keys over the network in the clear: put a proxy with TLS in front. Short forms:
     /// `GRADIENTD_LISTEN`, `--listen`.
     pub listen: SocketAddr,
+    /// Address and port of the same by HTTPS, with a certificate of this box's own authority or the one
+    /// below. The original client asks for metrics there and nowhere else. Default `127.0.0.1:7443`.
+    pub tls_listen: SocketAddr,
+    /// A certificate of your own for it, as a PEM file: the certificate first, then those between it and
+    /// its root. Read again when it changes. Default none: the box makes its own.
+    pub tls_certificate: Option<PathBuf>,
+    /// Its private key, as a PEM file that the daemon's user can read. Default none.
+    pub tls_key: Option<PathBuf>,
     /// More names that browsers and clients may call this box by (the `Host` they send), such as
-    /// `gpu.lab.example`. Loopback names and the address listened on are always allowed. Default none.
+    /// `gpu.lab.example`; the box's own certificate is for them, too. Loopback names and the addresses
+    /// listened on are always allowed. Default none.
     pub hosts: Vec<String>,
     /// Address and port of what containers serve: a second origin, so that no page of theirs can act as the
     /// web UI. Default `127.0.0.1:7071`. Short forms: `GRADIENTD_WORKLOAD_LISTEN`, `--workload-listen`.
@@ -40,6 +49,9 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
+            tls_listen: SocketAddr::from(([127, 0, 0, 1], 7443)),
+            tls_certificate: None,
+            tls_key: None,
             hosts: Vec::new(),
             workload_listen: SocketAddr::from(([127, 0, 0, 1], 7071)),
             workload_domain: None,

@@ -11,8 +11,9 @@
 //!
 //! The resources have a file for each noun, named as in [`crate::api`]; [`entity_tags`] are the tags of
 //! all of them but datasets. Jobs come in two more, [`job_wire`] for what is asked and [`job_view`] for
-//! what is answered, and experiments likewise; files of datasets as well: [`dataset_files`] signs URLs, and [`objects`] answers
-//! them, listings in the words of [`listing_xml`].
+//! what is answered, and experiments likewise; files of datasets as well: [`dataset_files`] signs URLs, and
+//! [`objects`] answers them, listings in the words of [`listing_xml`]. Metrics are asked for by TLS at an
+//! address that [`metrics_url`] makes, answered by [`metrics`] and [`metrics_stream`].
 //!
 //! Not here: what the client asks of itself (`apiKey`, `login`, `version`), and looking at what it says
 //! it is: unknown fields are ignored, missing ones defaulted as the cloud did.
@@ -39,6 +40,9 @@ mod jobs;
 mod later;
 mod listing_xml;
 mod machine_types;
+mod metrics;
+mod metrics_stream;
+mod metrics_url;
 mod objects;
 mod pages;
 mod projects;

@@ -27,8 +27,8 @@ impl Clock for Noon {
     }
 }
 
-/// What the server in the container answers to a request that it was sent, and whether it stays.
-type Script = Box<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
+/// What the server in the container answers to a request.
+type Script = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
 
 /// A box with a job that runs, and a proxy in front of it.
 struct Rig {
@@ -46,14 +46,14 @@ struct Rig {
 
 impl Rig {
     async fn new(script: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        Self::with(Names::default(), Box::new(script)).await
+        Self::with(Names::default(), Arc::new(script)).await
     }
 
     async fn with(names: Names, script: Script) -> Self {
         let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = upstream.local_addr().unwrap().port();
         let reached = Arc::new(Mutex::new(Vec::new()));
-        tokio::spawn(serve_script(upstream, script.into(), Arc::clone(&reached)));
+        tokio::spawn(serve_script(upstream, script, Arc::clone(&reached)));
         let api = Api::new().await;
         let id = running_job(&api, port).await;
         let run: JobId = id.parse().unwrap();
@@ -158,11 +158,7 @@ fn header_of<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
 
 /// Answers request after request of each connection as the script says; an answer that says `Connection:
 /// close` is the last, and one that says nothing at all breaks off.
-async fn serve_script(
-    listener: TcpListener,
-    script: Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>,
-    reached: Arc<Mutex<Vec<String>>>,
-) {
+async fn serve_script(listener: TcpListener, script: Script, reached: Arc<Mutex<Vec<String>>>) {
     loop {
         let (mut stream, _) = listener.accept().await.unwrap();
         let (script, reached) = (Arc::clone(&script), Arc::clone(&reached));
@@ -529,7 +525,7 @@ async fn cookies_by_path_are_for_those_who_ask_for_them() {
     };
     for allowed in [false, true] {
         let names = Names { cookies_by_path: allowed, ..Names::default() };
-        let rig = Rig::with(names, Box::new(|_| ok("in"))).await;
+        let rig = Rig::with(names, Arc::new(|_| ok("in"))).await;
         let caller = rig.caller().await;
         let (ticket, _) = rig.api.services.open_workload(&caller, &rig.id.parse().unwrap(), None).await.unwrap();
         let answer = rig.say(&by_path(&rig, ticket.reveal())).await;

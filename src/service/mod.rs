@@ -15,6 +15,7 @@ use crate::{
         board::Board,
         id::{IdSource, JobId},
         time::Clock,
+        web_name::Names,
     },
     storage::{dataset::DatasetStore, layout::DataDir, upload::UploadStore},
     store::Store,
@@ -50,6 +51,7 @@ pub mod jobs;
 pub mod keys;
 pub mod lineage;
 pub mod logs;
+pub mod metrics_pass;
 mod mending;
 pub mod notebook_draft;
 pub mod notebooks;
@@ -59,6 +61,7 @@ pub mod pushes;
 pub mod queue;
 pub mod quota;
 pub mod references;
+pub mod run_metrics;
 pub mod s3_listing;
 pub mod s3_versions;
 pub mod secrets;
@@ -143,7 +146,7 @@ pub struct Settings {
     /// Whether a GPU that a process of somebody else uses is left alone.
     pub avoid_busy_gpus: bool,
     /// Where what containers serve is reached.
-    pub names: crate::domain::web_name::Names,
+    pub names: Names,
     pub storage: StorageSettings,
     pub notebooks: notebook_draft::NotebookRules,
 }

@@ -63,6 +63,18 @@ impl Daemon {
         format!("http://{}", self.address)
     }
 
+    /// Returns where what containers serve is reached.
+    pub fn workload_address(&self) -> &str {
+        &self.workload_address
+    }
+
+    /// Returns what a request to what a workload serves says, with the admin's key.
+    pub fn workload_headers(&self, id: &str) -> String {
+        let key = fs::read_to_string(self.data.path().join("admin.key")).unwrap();
+        let port = self.workload_address.rsplit(':').next().unwrap();
+        format!("Host: {id}.localhost:{port}\r\nAuthorization: Bearer {}\r\n", key.trim())
+    }
+
     /// Returns what the daemon holds in memory, in bytes, without what the kernel could drop.
     pub fn resident_bytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -110,6 +122,8 @@ fn spawn(data: &Path, (address, workload_address): (&str, &str), network: &str) 
     Command::new(BINARY)
         .args(["serve", "--listen", address, "--data-dir"])
         .arg(data)
+        // Nobody asks there; any free port will do.
+        .env("GRADIENTD_SERVER__TLS_LISTEN", "127.0.0.1:0")
         .env("GRADIENTD_ENGINE__NETWORK", network)
         .env("GRADIENTD_WORKLOAD_LISTEN", workload_address)
         // A log on a terminal would be measured too.

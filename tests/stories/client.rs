@@ -34,7 +34,9 @@ impl Client {
     }
 
     pub fn with_key(daemon: &Daemon, version: &'static str, key: &str) -> Self {
-        let exports = String::from_utf8(daemon.run(&["gradient-env"]).stdout).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let at_home = [("HOME", home.path().to_str().unwrap())];
+        let exports = String::from_utf8(daemon.run_as(&["gradient-env"], &at_home).stdout).unwrap();
         let export = |line: &str| {
             let (name, value) = line.strip_prefix("export ")?.split_once('=')?;
             Some((name.to_owned(), value.to_owned()))
@@ -42,7 +44,14 @@ impl Client {
         let mut variables: Vec<_> = exports.lines().filter_map(export).collect();
         assert!(variables.len() > 4, "{exports}");
         variables.push(("PAPERSPACE_API_KEY".to_owned(), key.to_owned()));
-        Self { version, variables, home: tempfile::tempdir().unwrap() }
+        Self { version, variables, home }
+    }
+
+    /// The same client with one of its variables left out, or set to something else.
+    pub fn with(mut self, name: &str, value: Option<&str>) -> Self {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+        self
     }
 
     /// A directory of this client's user.

@@ -27,6 +27,7 @@ mod gpus_and_queue;
 mod gradient_datasets;
 mod gradient_experiments;
 mod gradient_jobs;
+mod gradient_metrics;
 mod gradient_projects;
 mod hostile_data;
 mod hostile_input;
