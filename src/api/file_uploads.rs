@@ -241,3 +241,55 @@ async fn abort(
     services.abort_file_upload(&caller, &file_root(&root)?, &id(&upload)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::api::router::tests::{Answer, Api};
+
+    async fn send(api: &Api, upload: &str, offset: &str, body: &'static str) -> Answer {
+        let bearer = format!("Bearer {}", api.key);
+        api.send_bytes("PATCH", upload, &[("authorization", &bearer), ("upload-offset", offset)], body).await
+    }
+
+    #[tokio::test]
+    async fn a_file_comes_piece_by_piece_and_in_no_other_order() {
+        let api = Api::new().await;
+        let new = json!({ "path": "big/file", "bytes": 11, "executable": true, "overwrite": false });
+        let begun = api.ask("POST", "files/storage/uploads", Some(new)).await;
+        assert_eq!((begun.status.as_u16(), &begun.body["offset"]), (201, &json!(0)), "{}", begun.text);
+        let upload = format!("files/storage/uploads/{}", begun.body["id"].as_str().unwrap());
+        assert_eq!(send(&api, &upload, "0", "hello ").await.body["offset"], 6);
+        assert_eq!(send(&api, &upload, "0", "hello ").await.problem(), (409, "wrong_offset"));
+        assert_eq!(send(&api, &upload, "x", "hello ").await.problem(), (422, "bad_offset"));
+        let early = api.ask("POST", &format!("{upload}/finish"), None).await;
+        assert_eq!(early.problem(), (409, "upload_incomplete"));
+        assert_eq!(send(&api, &upload, "6", "world and more").await.problem(), (422, "too_many_bytes"));
+        assert_eq!(api.ask("GET", &upload, None).await.body["offset"], 6);
+        assert_eq!(send(&api, &upload, "6", "world").await.body["offset"], 11);
+        assert_eq!(api.ask("GET", "files/storage/uploads", None).await.body["items"][0]["path"], "big/file");
+        let done = api.ask("POST", &format!("{upload}/finish"), None).await;
+        assert_eq!((done.status.as_u16(), &done.body["executable"]), (201, &json!(true)), "{}", done.text);
+        assert_eq!(api.ask("GET", "files/storage/content/big/file", None).await.text, "hello world");
+        assert_eq!(api.ask("GET", &upload, None).await.problem(), (404, "file_upload_not_found"));
+    }
+
+    #[tokio::test]
+    async fn what_is_in_the_way_at_the_end_is_told_and_the_bytes_are_kept() {
+        let api = Api::new().await;
+        let new = json!({ "path": "a", "bytes": 3, "overwrite": false });
+        let begun = api.ask("POST", "files/storage/uploads", Some(new)).await;
+        let upload = format!("files/storage/uploads/{}", begun.body["id"].as_str().unwrap());
+        send(&api, &upload, "0", "new").await;
+        api.put("files/storage/content/a", "theirs").await;
+        let finish = api.ask("POST", &format!("{upload}/finish"), None).await;
+        assert_eq!(finish.problem(), (412, "file_exists"));
+        assert_eq!(api.ask("DELETE", "files/storage/content/a", None).await.status, 204);
+        assert_eq!(api.ask("POST", &format!("{upload}/finish"), None).await.status, 201);
+        let begun = api.ask("POST", "files/storage/uploads", Some(json!({ "path": "b", "bytes": 3 }))).await;
+        let upload = format!("files/storage/uploads/{}", begun.body["id"].as_str().unwrap());
+        assert_eq!(api.ask("DELETE", &upload, None).await.status, 204);
+        assert_eq!(api.ask("DELETE", &upload, None).await.problem(), (404, "file_upload_not_found"));
+    }
+}

@@ -144,3 +144,67 @@ impl Parts {
 fn private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::user_path::UserPath,
+        storage::files::{Condition, FileTree},
+    };
+
+    fn file(last: char, bytes: u64) -> PartFile {
+        PartFile {
+            id: format!("fu012345678901234{last}").parse().unwrap(),
+            root: "storage".to_owned(),
+            path: b"big/\xff".to_vec(),
+            bytes,
+            executable: None,
+            overwrite: true,
+            if_match: None,
+        }
+    }
+
+    #[test]
+    fn pieces_follow_each_other_and_become_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("tree")).unwrap();
+        fs::create_dir(dir.path().join("parts")).unwrap();
+        let (parts, new) = (Parts::at(&dir.path().join("parts")), file('a', 10));
+        parts.begin(&new).unwrap();
+        parts.go_on(&new.id, 0).unwrap().write_all(b"hello").unwrap();
+        for wrong in [0, 4, 6] {
+            assert!(matches!(parts.go_on(&new.id, wrong), Err(FilesError::OtherOffset { there: 5 })), "{wrong}");
+        }
+        assert!(matches!(parts.whole(&new), Err(FilesError::OtherOffset { there: 5 })));
+        parts.go_on(&new.id, 5).unwrap().write_all(b"world").unwrap();
+        assert_eq!((parts.get(&new.id).unwrap().0, parts.get(&new.id).unwrap().1), (new.clone(), 10));
+        let tree = FileTree::open(&dir.path().join("tree")).unwrap();
+        let path = UserPath::from_bytes(&new.path).unwrap();
+        let (incoming, mut data) = parts.whole(&new).unwrap();
+        // Refused, it stays as it is and can be finished elsewhere.
+        let changed = Condition::Unchanged("0-0-0".to_owned());
+        assert!(matches!(tree.place(incoming, &mut data, &path, &changed, None), Err(FilesError::Changed)));
+        let (incoming, mut data) = parts.whole(&new).unwrap();
+        tree.place(incoming, &mut data, &path, &Condition::New, None).unwrap();
+        parts.remove(&new.id).unwrap();
+        assert_eq!(io::read_to_string(tree.file(&path).unwrap().0).unwrap(), "helloworld");
+        assert!(parts.list().unwrap().is_empty());
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the file system has its own clock")]
+    #[test]
+    fn what_nobody_goes_on_with_is_forgotten_also_what_was_never_quite_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = Parts::at(dir.path());
+        parts.begin(&file('a', 1)).unwrap();
+        fs::create_dir(dir.path().join("fu012345678901234b")).unwrap();
+        assert_eq!(parts.list().unwrap().len(), 1);
+        assert!(parts.expire(Timestamp(0)).unwrap().is_empty());
+        let micros = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros();
+        let later = Timestamp(i64::try_from(micros).unwrap()).plus(std::time::Duration::from_secs(60));
+        assert_eq!(parts.expire(later).unwrap().len(), 2);
+        assert!(parts.list().unwrap().is_empty());
+        parts.remove(&file('a', 1).id).unwrap();
+    }
+}

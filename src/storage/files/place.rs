@@ -354,3 +354,192 @@ fn of_copy(error: CopyError) -> FilesError {
         CopyError::Stopped => FilesError::Io(io::ErrorKind::Interrupted.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        ops::ControlFlow,
+        os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
+    use super::*;
+
+    /// A tree, and a directory for what is on its way to it.
+    struct Place {
+        dir: tempfile::TempDir,
+        tree: FileTree,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            fs::create_dir(dir.path().join("tree")).unwrap();
+            fs::create_dir(dir.path().join("arriving")).unwrap();
+            let tree = FileTree::open(&dir.path().join("tree")).unwrap();
+            Self { dir, tree }
+        }
+
+        fn at(&self, path: &str) -> std::path::PathBuf {
+            self.dir.path().join("tree").join(path)
+        }
+
+        fn put(&self, path: &str, text: &str, condition: Condition) -> Result<(FileEntry, bool), FilesError> {
+            let (incoming, mut file) = Incoming::file(&self.dir.path().join("arriving"), "1").unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            let put = self.tree.place(incoming, &mut file, &path.parse().unwrap(), &condition, None);
+            assert_eq!(fs::read_dir(self.dir.path().join("arriving")).unwrap().count(), 0, "{path}");
+            put
+        }
+
+        fn remove(&self, path: &str, recursive: bool) -> Result<Option<Aside>, FilesError> {
+            self.tree.remove(&path.parse().unwrap(), recursive, (&self.dir.path().join("arriving"), "gone"))
+        }
+    }
+
+    #[test]
+    fn a_file_is_put_with_the_directories_on_the_way_and_open_to_everybody() {
+        let place = Place::new();
+        let (entry, replaced) = place.put("a/b/c", "hello", Condition::Any).unwrap();
+        assert!(!replaced && entry.inode.bytes == 5);
+        assert_eq!(fs::read_to_string(place.at("a/b/c")).unwrap(), "hello");
+        for (path, mode) in [("a", 0o777), ("a/b", 0o777), ("a/b/c", 0o666)] {
+            assert_eq!(fs::metadata(place.at(path)).unwrap().mode() & 0o7777, mode, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_replaces_a_file_keeps_its_mode_and_a_link_is_replaced_and_not_followed() {
+        let place = Place::new();
+        fs::write(place.at("run.sh"), "old").unwrap();
+        fs::set_permissions(place.at("run.sh"), fs::Permissions::from_mode(0o750)).unwrap();
+        assert!(place.put("run.sh", "new", Condition::Any).unwrap().1);
+        assert_eq!(fs::metadata(place.at("run.sh")).unwrap().mode() & 0o7777, 0o750);
+        symlink(place.dir.path().join("outside"), place.at("link")).unwrap();
+        place.put("link", "here", Condition::Any).unwrap();
+        assert!(!place.dir.path().join("outside").exists());
+        assert!(fs::symlink_metadata(place.at("link")).unwrap().is_file());
+    }
+
+    #[test]
+    fn no_way_leads_through_a_link_or_a_file() {
+        let place = Place::new();
+        fs::create_dir(place.dir.path().join("outside")).unwrap();
+        symlink(place.dir.path().join("outside"), place.at("link")).unwrap();
+        fs::write(place.at("file"), "x").unwrap();
+        for path in ["link/new", "file/new", "link/deeper/new"] {
+            assert!(matches!(place.put(path, "x", Condition::Any), Err(FilesError::NotADirectory)), "{path}");
+            assert!(matches!(place.tree.make_dirs(&path.parse().unwrap()), Err(FilesError::NotADirectory)), "{path}");
+        }
+        assert!(place.remove("link/x", true).is_err());
+        let to = "link/moved".parse().unwrap();
+        assert!(place.tree.move_to(&"file".parse().unwrap(), &place.tree, &to, true).is_err());
+        assert_eq!(fs::read_dir(place.dir.path().join("outside")).unwrap().count(), 0);
+        assert!(matches!(place.put("", "x", Condition::Any), Err(FilesError::IsDirectory)));
+        fs::create_dir(place.at("dir")).unwrap();
+        assert!(matches!(place.put("dir", "x", Condition::Any), Err(FilesError::IsDirectory)));
+    }
+
+    #[test]
+    fn a_condition_that_does_not_hold_changes_nothing() {
+        let place = Place::new();
+        let (first, _) = place.put("a", "one", Condition::New).unwrap();
+        assert!(matches!(place.put("a", "two", Condition::New), Err(FilesError::Exists)));
+        let known = Condition::Unchanged(first.state().to_string());
+        place.put("a", "two", known.clone()).unwrap();
+        assert!(matches!(place.put("a", "three", known.clone()), Err(FilesError::Changed)));
+        assert!(matches!(place.put("none", "x", known), Err(FilesError::Changed)));
+        assert_eq!(fs::read_to_string(place.at("a")).unwrap(), "two");
+        assert!(!place.at("none").exists());
+    }
+
+    #[test]
+    fn what_is_put_is_never_seen_half_and_never_lands_outside_while_a_directory_turns_into_a_link() {
+        let place = Place::new();
+        let outside = place.dir.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::create_dir(place.at("real")).unwrap();
+        symlink(&outside, place.at("other")).unwrap();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let (real, other) = (place.at("real"), place.at("other"));
+            let over = &over;
+            scope.spawn(move || {
+                let dir = |path: &Path| {
+                    (Beneath::open(path.parent().unwrap()).unwrap(), path.file_name().unwrap().to_owned())
+                };
+                let ((here, one), (_, two)) = (dir(&real), dir(&other));
+                while !over.load(Ordering::Relaxed) {
+                    let bytes = |name: &std::ffi::OsStr| name.as_encoded_bytes().to_vec();
+                    here.exchange(&bytes(&one), &here, &bytes(&two)).unwrap();
+                }
+            });
+            for n in 0..500 {
+                match place.put(&format!("real/{n}"), "x", Condition::Any) {
+                    Ok(_) | Err(FilesError::NotADirectory | FilesError::NotFound) => {}
+                    Err(error) => panic!("{error:?}"),
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_move_replaces_only_what_it_may() {
+        let place = Place::new();
+        place.put("a", "a", Condition::Any).unwrap();
+        place.put("b", "b", Condition::Any).unwrap();
+        place.put("dir/x", "x", Condition::Any).unwrap();
+        let moved = |from: &str, to: &str, overwrite| {
+            place.tree.move_to(&from.parse().unwrap(), &place.tree, &to.parse().unwrap(), overwrite)
+        };
+        assert!(matches!(moved("a", "b", false), Err(FilesError::Exists)));
+        assert!(matches!(moved("a", "dir", true), Err(FilesError::IsDirectory)));
+        assert!(matches!(moved("dir", "b", true), Err(FilesError::Exists)));
+        assert!(matches!(moved("dir", "dir/in/it", false), Err(FilesError::IntoItself)));
+        moved("a", "b", true).unwrap();
+        moved("dir", "new/dir", false).unwrap();
+        assert_eq!(fs::read_to_string(place.at("b")).unwrap(), "a");
+        assert_eq!(fs::read_to_string(place.at("new/dir/x")).unwrap(), "x");
+        assert!(matches!(moved("none", "x", false), Err(FilesError::NotFound)));
+    }
+
+    #[test]
+    fn a_directory_is_removed_only_when_it_is_said_and_goes_at_once() {
+        let place = Place::new();
+        place.put("dir/in/x", "x", Condition::Any).unwrap();
+        assert!(matches!(place.remove("dir", false), Err(FilesError::NotEmpty)));
+        let aside = place.remove("dir", true).unwrap().unwrap();
+        assert!(!place.at("dir").exists());
+        aside.remove().unwrap();
+        assert_eq!(fs::read_dir(place.dir.path().join("arriving")).unwrap().count(), 0);
+        assert!(matches!(place.remove("dir", true), Err(FilesError::NotFound)));
+        assert!(matches!(place.remove("", true), Err(FilesError::NotEmpty)));
+        symlink("/etc", place.at("link")).unwrap();
+        assert!(place.remove("link", true).unwrap().is_none());
+        assert!(Path::new("/etc/passwd").exists());
+    }
+
+    #[test]
+    fn a_copy_has_its_place_when_it_is_whole_and_never_replaces_a_directory() {
+        let place = Place::new();
+        place.put("dir/x", "x", Condition::Any).unwrap();
+        let arriving = place.dir.path().join("arriving");
+        let copy = |from: &str, to: &str, overwrite| {
+            let (made, copied) =
+                Incoming::copy(&arriving, "c", &place.tree, &from.parse().unwrap(), &mut |_| ControlFlow::Continue(()))
+                    .unwrap();
+            place.tree.place_copy(made, &to.parse().unwrap(), overwrite).map(|_| copied.files)
+        };
+        assert_eq!(copy("dir", "dir/itself", false).unwrap(), 1);
+        assert_eq!(copy("dir", "other", false).unwrap(), 2);
+        assert!(matches!(copy("dir", "other", true), Err(FilesError::Exists | FilesError::NotEmpty)));
+        assert!(matches!(copy("dir/x", "other", true), Err(FilesError::IsDirectory)));
+        assert!(matches!(copy("dir/x", "other/x", false), Err(FilesError::Exists)));
+        assert_eq!(copy("", "all", false).unwrap(), 4);
+        assert_eq!(fs::read_to_string(place.at("all/other/itself/x")).unwrap(), "x");
+        assert_eq!(fs::read_dir(&arriving).unwrap().count(), 0);
+    }
+}
