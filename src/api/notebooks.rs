@@ -334,3 +334,23 @@ async fn sessions(
     let page = Page::cut(found, paged.limit, |workload| workload.seq);
     Ok(Json(Page { items: page.items.into_iter().map(SessionView::from).collect(), next: page.next }))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::api::router::tests::Api;
+
+    #[tokio::test]
+    async fn a_team_cannot_have_any_number_of_notebooks_wait() {
+        let api = Api::new().await;
+        for _ in 0..100 {
+            let made = api.ask("POST", "notebooks", Some(json!({ "image": "lab" }))).await;
+            assert_eq!(made.status, 201, "{}", made.text);
+        }
+        let over = api.ask("POST", "notebooks", Some(json!({ "image": "lab" }))).await;
+        assert_eq!(over.problem(), (429, "too_many_waiting"));
+        let kept = api.ask("POST", "notebooks", Some(json!({ "image": "lab", "start": false }))).await;
+        assert_eq!(kept.status, 201, "one that does not start waits for nothing: {}", kept.text);
+    }
+}

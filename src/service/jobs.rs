@@ -111,7 +111,7 @@ impl Services {
     ) -> Result<Job, ServiceError> {
         let now = self.clock.now();
         let limit = self.settings.jobs_waiting_per_team;
-        if workloads::waiting(tx, &caller.team, limit)? >= limit {
+        if workloads::waiting(tx, &caller.team, &Kind::Job, limit)? >= limit {
             let message = format!("{limit} jobs of your team are waiting already, which is the most: try again later");
             return Err(ServiceError::TooMany { code: "too_many_waiting", message });
         }

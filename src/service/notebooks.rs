@@ -241,6 +241,12 @@ impl Services {
             return Err(ServiceError::Conflict { code, message });
         }
         let kind = Kind::Notebook(notebook.id.clone());
+        let limit = self.settings.jobs_waiting_per_team;
+        if workloads::waiting(tx, &caller.team, &kind, limit)? >= limit {
+            let message =
+                format!("{limit} notebooks of your team are waiting already, which is the most: try again later");
+            return Err(ServiceError::TooMany { code: "too_many_waiting", message });
+        }
         let (new, mounts) = self.settle(tx, caller, checked)?.workload(caller, (id, kind), checked);
         let seq = workloads::insert(tx, &new, now)?;
         notebooks::insert_session(tx, seq, limits.idle)?;
