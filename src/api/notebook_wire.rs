@@ -300,8 +300,11 @@ impl From<NotebookNow> for NotebookDetail {
     fn from(now: NotebookNow) -> Self {
         let mut spec = NotebookText::of(&now.notebook);
         if now.hides_environment {
+            // What names things of the other team, and how it gets at them.
             spec.env = None;
-            spec.registry_username = None;
+            (spec.registry_username, spec.registry_password) = (None, None);
+            spec.workspace = None;
+            spec.datasets = None;
         }
         let size = now.size.map(|size| SizeView {
             files_bytes: size.files_bytes,
@@ -336,5 +339,48 @@ impl From<Workload> for SessionView {
             activity: None,
             created_at: workload.created_at,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::router::tests::Api,
+        domain::workload::{Credentials, Input, Password, Workspace},
+        service::users::FIRST_USER,
+    };
+
+    #[tokio::test]
+    async fn whoever_looks_at_a_notebook_of_another_team_sees_nothing_that_names_what_is_theirs() {
+        let api = Api::new().await;
+        let caller = api.services.local_admin(FIRST_USER).await.unwrap();
+        let image = Some("lab".to_owned());
+        let env = Some(BTreeMap::from([("TOKEN".to_owned(), "t0psecret".to_owned())]));
+        let draft = NotebookDraft { run: JobDraft { image, env, ..JobDraft::default() }, ..NotebookDraft::default() };
+        let mut now = api.services.create_notebook(&caller, draft, false, None).await.unwrap();
+        let password = Password::Secret("t0psecret".to_owned());
+        let credentials = Credentials { username: "t0psecret".to_owned(), password };
+        let spec = &mut now.notebook.spec;
+        spec.registry = Some(credentials.clone());
+        spec.workspace = Workspace::Git {
+            url: "https://example.com/t0psecret".to_owned(),
+            reference: None,
+            credentials: Some(credentials),
+        };
+        spec.inputs = vec![Input {
+            team: caller.team.clone(),
+            dataset: "ds0123456789abc".parse().unwrap(),
+            version: "0123456".parse().unwrap(),
+            reference: "t0psecret:latest".to_owned(),
+            name: "t0psecret".to_owned(),
+            role: Use::Input,
+        }];
+        let shown = |hides_environment| {
+            let detail = NotebookDetail::from(NotebookNow { hides_environment, ..now.clone() });
+            serde_json::to_string(&detail).unwrap()
+        };
+        assert!(shown(false).contains("t0psecret"));
+        assert!(!shown(true).contains("t0psecret"), "{}", shown(true));
     }
 }

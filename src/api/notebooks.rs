@@ -491,4 +491,17 @@ mod tests {
         assert_eq!(api.ask("GET", "notebooks?live=true", None).await.body["items"][0]["id"], json!(id));
         assert_eq!(api.ask("GET", "jobs", None).await.body["items"], json!([]), "a session is no job");
     }
+
+    #[tokio::test]
+    async fn a_team_cannot_have_any_number_of_notebooks_wait() {
+        let api = Api::new().await;
+        for _ in 0..100 {
+            let made = api.ask("POST", "notebooks", Some(json!({ "image": "lab" }))).await;
+            assert_eq!(made.status, 201, "{}", made.text);
+        }
+        let over = api.ask("POST", "notebooks", Some(json!({ "image": "lab" }))).await;
+        assert_eq!(over.problem(), (429, "too_many_waiting"));
+        let kept = api.ask("POST", "notebooks", Some(json!({ "image": "lab", "start": false }))).await;
+        assert_eq!(kept.status, 201, "one that does not start waits for nothing: {}", kept.text);
+    }
 }

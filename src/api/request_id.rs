@@ -50,12 +50,12 @@ pub async fn stamp(source: Arc<dyn IdSource>, request: Request, next: Next) -> R
     response
 }
 
-/// Leaves out the parts of a path that are secrets themselves: they begin with `~`.
+/// Leaves out the parts of a path that are secrets themselves: they begin with `~`, which some clients
+/// write as `%7E`.
 fn without_secrets(path: &str) -> String {
-    if !path.contains("/~") {
-        return path.to_owned();
-    }
-    path.split('/').map(|part| if part.starts_with('~') { "~" } else { part }).collect::<Vec<_>>().join("/")
+    let is_secret =
+        |part: &str| part.starts_with('~') || part.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("%7e"));
+    path.split('/').map(|part| if is_secret(part) { "~" } else { part }).collect::<Vec<_>>().join("/")
 }
 
 /// Returns the client's id if it cannot do harm in a log.
@@ -72,6 +72,7 @@ mod tests {
     #[test]
     fn a_secret_in_a_path_is_not_logged() {
         assert_eq!(without_secrets("/a/~5.key.sig/b"), "/a/~/b");
+        assert_eq!(without_secrets("/a/%7E5.key.sig/%7e5.key.sig"), "/a/~/~");
         assert_eq!(without_secrets("/a~b/c"), "/a~b/c");
     }
 }

@@ -1,6 +1,13 @@
 //! Speaks HTTP/1.1 on sockets, plain or beneath TLS: accepts, bounds, and drains.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::{Router, extract::ConnectInfo};
 use http::{HeaderName, HeaderValue};
@@ -75,7 +82,44 @@ pub enum Door {
 #[derive(Clone)]
 pub struct Place {
     _held: Arc<OwnedSemaphorePermit>,
+    _share: Option<Arc<Share>>,
 }
+
+/// Connections that are open, by where they come from.
+type Shares = Arc<Mutex<HashMap<IpAddr, u32>>>;
+
+/// One connection of those that one address may have.
+struct Share {
+    shares: Shares,
+    peer: IpAddr,
+}
+
+impl Share {
+    /// Takes one of `most`; `None` when `peer` has as many.
+    fn take(shares: &Shares, peer: IpAddr, most: u32) -> Option<Self> {
+        let mut open = shares.lock().expect(HELD);
+        let count = open.entry(peer).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Self { shares: Arc::clone(shares), peer })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut open = self.shares.lock().expect(HELD);
+        if let Some(count) = open.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.peer);
+            }
+        }
+    }
+}
+
+const HELD: &str = "no code panics while it holds this lock";
 
 /// Answers requests, on any number of listeners.
 #[derive(Clone)]
@@ -84,13 +128,22 @@ pub struct Server {
     shutdown: CancellationToken,
     grace: Duration,
     places: Arc<Semaphore>,
+    shares: Shares,
+    most_of_one: Option<u32>,
 }
 
 impl Server {
     /// A server until `shutdown`. At most `connections` are open at the same time, on all listeners
     /// together; more wait to be accepted.
     pub fn new(router: Router, shutdown: CancellationToken, grace: Duration, connections: u32) -> Self {
-        Self { router, shutdown, grace, places: Arc::new(Semaphore::new(connections as usize)) }
+        let places = Arc::new(Semaphore::new(connections as usize));
+        Self { router, shutdown, grace, places, shares: Arc::default(), most_of_one: None }
+    }
+
+    /// Has one address hold `most` of the connections at most; what it opens beyond that is closed at once.
+    #[must_use]
+    pub fn at_most_from_one(self, most: u32) -> Self {
+        Self { most_of_one: Some(most), ..self }
     }
 
     /// Answers on `listener` until the shutdown; then accepts no more, lets requests in progress end
@@ -111,7 +164,8 @@ impl Server {
                 accepted = self.accept(&listener) => accepted,
             };
             match accepted {
-                Ok((place, stream, peer)) => {
+                Ok(None) => {}
+                Ok(Some((place, stream, peer))) => {
                     let (router, shutdown) = (router.clone(), self.shutdown.clone());
                     let connection = Connection { router, shutdown, peer, place };
                     open.spawn(connection.run(stream, door.clone()));
@@ -130,10 +184,21 @@ impl Server {
         }
     }
 
-    async fn accept(&self, listener: &TcpListener) -> io::Result<(Place, TcpStream, SocketAddr)> {
+    /// Waits for the next connection; `None` is one more than somebody may have.
+    async fn accept(&self, listener: &TcpListener) -> io::Result<Option<(Place, TcpStream, SocketAddr)>> {
         let place = self.places.clone().acquire_owned().await.expect("the semaphore is never closed");
         let (stream, peer) = listener.accept().await?;
-        Ok((Place { _held: Arc::new(place) }, stream, peer))
+        let share = match self.most_of_one {
+            None => None,
+            Some(most) => match Share::take(&self.shares, peer.ip(), most) {
+                Some(share) => Some(Arc::new(share)),
+                None => {
+                    tracing::debug!(%peer, "closed one connection more than one address may have");
+                    return Ok(None);
+                }
+            },
+        };
+        Ok(Some((Place { _held: Arc::new(place), _share: share }, stream, peer)))
     }
 }
 
@@ -299,6 +364,29 @@ mod tests {
         tune(&stream);
         assert_eq!(rustix::net::sockopt::tcp_user_timeout(&stream).unwrap(), 60_000);
         assert!(stream.nodelay().unwrap());
+    }
+
+    #[tokio::test]
+    async fn one_address_cannot_take_the_connections_of_all() {
+        let (router, begun, go) = slow();
+        let listener = bind("127.0.0.1:0".parse().unwrap(), "--listen").await.unwrap();
+        let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let server = Server::new(router, shutdown.clone(), Duration::from_secs(20), 8).at_most_from_one(1);
+        let task = tokio::spawn(async move { server.serve(listener, Door::Plain).await });
+        let first = ask(address, "/slow").await;
+        begun.notified().await;
+        let mut second = TcpStream::connect(address).await.unwrap();
+        assert!(matches!(second.read(&mut [0]).await, Ok(0) | Err(_)), "it is closed");
+        // Another one of this machine is somebody else.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut third = socket.connect(address).await.unwrap();
+        third.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        assert!(read(third).await.ends_with("quick"));
+        go.notify_one();
+        assert!(read(first).await.ends_with("slow"));
+        shutdown.cancel();
+        task.await.unwrap();
     }
 
     #[tokio::test]

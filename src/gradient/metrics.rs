@@ -215,6 +215,7 @@ mod tests {
                 self,
                 tests::{Cloud, printed},
             },
+            worded,
         },
         store::{
             StoreError,
@@ -257,7 +258,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let door = Extension(door(dir.path()));
         let pages = |services| router::router(services, CancellationToken::new()).layer(door);
-        let cloud = Cloud(Api::with_pages(pages).await.wrapped(crate::gradient::worded));
+        let cloud = Cloud(Api::with_pages(pages).await.wrapped(worded));
         let made = cloud.ask("POST", "/jobs/createJob/?container=busybox&name=n", None).await;
         let id = made.body["id"].as_str().unwrap().to_owned();
         let run: JobId = id.parse().unwrap();

@@ -158,13 +158,13 @@ pub struct Called<'a> {
 pub fn from_container(head: &mut response::Parts, called: &Called<'_>) {
     let headers = &mut head.headers;
     end_connection(headers);
-    // These speak for a whole host or network, and are not the app's to say.
-    for name in [header::STRICT_TRANSPORT_SECURITY, header::ALT_SVC] {
+    // These speak for a whole host or network, and are not the app's to say. Clearing is for the whole
+    // registrable domain: it would sign people out of this box and of what other workloads serve.
+    for name in [header::STRICT_TRANSPORT_SECURITY, header::ALT_SVC, HeaderName::from_static("clear-site-data")] {
         headers.remove(name);
     }
     cookies::from_container(headers, called.prefix);
     if let Some(prefix) = called.prefix {
-        headers.remove("clear-site-data");
         headers.remove("service-worker-allowed");
         if called.is_stripped
             && let Some(there) = headers.get(header::LOCATION).and_then(|value| beneath(value, called.host, prefix))
@@ -325,7 +325,8 @@ mod tests {
         );
         let names: Vec<_> = headers.keys().map(header::HeaderName::as_str).collect();
         assert_eq!(names, ["x-kept", "content-security-policy"]);
-        let own = answered(&[("clear-site-data", "\"cookies\"")], None, true);
-        assert!(own.contains_key("clear-site-data"), "a host of its own is its own");
+        let own = answered(&[("clear-site-data", "\"cookies\""), ("service-worker-allowed", "/")], None, true);
+        assert!(!own.contains_key("clear-site-data"), "cookies are cleared for neighbouring hosts, too");
+        assert!(own.contains_key("service-worker-allowed"), "a host of its own is its own");
     }
 }

@@ -111,6 +111,7 @@ impl From<ServiceError> for Refusal {
         match error {
             ServiceError::Denied(denied) => Self::new(StatusCode::FORBIDDEN, "forbidden", denied.to_string()),
             error @ ServiceError::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", error.to_string()),
+            ServiceError::Conflict { code, message } => Self::new(StatusCode::CONFLICT, code, message),
             ServiceError::TooMany { code, message } => Self::new(StatusCode::TOO_MANY_REQUESTS, code, message),
             error @ ServiceError::DiskFull => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", error.to_string())
@@ -128,6 +129,14 @@ impl From<ServiceError> for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_never_started_is_no_trouble_of_the_daemon_s() {
+        let message = "notebook n1 was never started: start it first".to_owned();
+        let refusal = Refusal::from(ServiceError::Conflict { code: "workload_over", message });
+        assert_eq!((refusal.status, refusal.code), (StatusCode::CONFLICT, "workload_over"));
+        assert!(refusal.detail.contains("start it first"));
+    }
 
     #[test]
     fn a_page_shows_what_a_container_printed_and_runs_none_of_it() {

@@ -25,6 +25,8 @@ use crate::{
 const NAME: &str = "pushes";
 /// Connections at the same time, of all containers; further ones wait.
 const CONNECTIONS: u32 = 512;
+/// Connections of one container: it must not keep the others from pushing.
+const CONNECTIONS_OF_ONE: u32 = 64;
 /// Time between two tries to open.
 const RETRY: Duration = Duration::from_secs(5);
 /// How long pushes in progress may take when the door moves or closes.
@@ -79,7 +81,7 @@ impl Door {
         let close = self.stop.child_token();
         let routes = router::router(self.services.clone());
         let served = {
-            let server = Server::new(routes, close.clone(), GRACE, CONNECTIONS);
+            let server = Server::new(routes, close.clone(), GRACE, CONNECTIONS).at_most_from_one(CONNECTIONS_OF_ONE);
             tokio::spawn(async move { server.serve(listener, server::Door::Plain).await })
         };
         self.moved(None).await;

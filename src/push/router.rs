@@ -259,6 +259,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_run_that_is_full_is_refused_without_counting_its_points_again() {
+        let (api, job) = running().await;
+        let secret = api.services.push_secret(&job, 1);
+        let root = format!("/{}/metrics/job/a", secret.reveal());
+        assert_eq!(send(&api, "PUT", &format!("{root}/step/1"), "x 1\n").await.0, 202);
+        // Whoever counted now would find one.
+        api.services.pushed.note(&api.services.pusher(secret.reveal()).unwrap(), 5_000_000);
+        for _ in 0..2 {
+            let (status, words) = send(&api, "PUT", &format!("{root}/step/2"), "x 2\n").await;
+            assert!(status == 413 && words.contains("5000000 points"), "{status} {words}");
+        }
+        assert_eq!(send(&api, "PUT", &format!("{root}/step/1"), "x 3\n").await.0, 202, "it takes no more room");
+        assert_eq!(send(&api, "DELETE", &format!("{root}/step/1"), "").await.0, 202);
+        assert_eq!(send(&api, "PUT", &format!("{root}/step/2"), "x 2\n").await.0, 202, "there is room again");
+        assert_eq!(curve(&api, &job, "x").await, json!([[2.0], [2.0]]));
+    }
+
+    #[tokio::test]
+    async fn many_points_at_once_wait_outside_the_store_where_they_hold_up_nobody() {
+        let (api, job) = running().await;
+        let root = format!("/{}/metrics/job/a", api.services.push_secret(&job, 1).reveal());
+        let others = api.services.pushed.turn(20_000).await;
+        let mut push = Box::pin(send(&api, "PUT", &root, "x 1\n"));
+        assert!(futures_util::poll!(&mut push).is_pending());
+        // Had it gone to the store, this would come after it.
+        api.store.write(|_| Ok::<_, StoreError>(())).await.unwrap();
+        assert_eq!(api.ask("GET", &format!("jobs/{job}/charts"), None).await.body, json!({ "items": [] }));
+        drop(others);
+        assert_eq!(push.await.0, 202);
+    }
+
+    #[tokio::test]
     async fn a_run_that_has_ended_takes_nothing_more() {
         let (api, job) = running().await;
         let root = format!("/{}/metrics/job/a", api.services.push_secret(&job, 1).reveal());

@@ -317,6 +317,10 @@ pub(super) async fn secrets_of(works: &Works, workload: &Workload) -> anyhow::Re
     let spec = works.store.read(move |connection| workloads::spec(connection, seq)).await?;
     let pushes = works.services.push_secret(&workload.id, workload.attempt);
     let mut secrets = vec![("PAPERSPACE_METRIC_PUSHGATEWAY".to_owned(), pushes.reveal().clone())];
+    if matches!(workload.kind, Kind::Notebook(_)) {
+        // It opens a shell, and whoever may only look sees the log.
+        secrets.push(("JUPYTER_TOKEN".to_owned(), works.services.jupyter_token(&workload.id)));
+    }
     for name in spec.env.values().filter_map(|value| secret_name(value)) {
         if let Some(value) = reveal(works, workload, name).await? {
             secrets.push((name.to_owned(), String::from_utf8_lossy(value.reveal()).into_owned()));

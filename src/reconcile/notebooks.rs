@@ -158,8 +158,11 @@ impl Notebooks {
             signs.push(Activity { at: now, what: "its GPU is at work".to_owned() });
         }
         let (seq, attempt) = (workload.seq, workload.attempt);
-        let samples =
-            self.works.store.read(move |connection| points::list(connection, seq, attempt, SeriesKind::System)).await?;
+        let samples = self
+            .works
+            .store
+            .read(move |connection| points::newest(connection, seq, attempt, SeriesKind::System))
+            .await?;
         let cpu = samples.into_iter().find(|series| series.name.name == "cpuPercentage");
         let second = now.0 / 1_000_000;
         let fresh = cpu.and_then(|cpu| cpu.last.zip(cpu.last_key)).filter(|(_, key)| second - key <= FRESH);

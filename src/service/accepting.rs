@@ -30,12 +30,13 @@ pub(super) struct Settled {
 
 impl Services {
     /// Refuses more work of a team that has as much waiting as it may.
-    pub(super) fn check_waiting(&self, tx: &Tx<'_>, caller: &Caller) -> Result<(), ServiceError> {
+    pub(super) fn check_waiting(&self, tx: &Tx<'_>, caller: &Caller, kind: &Kind) -> Result<(), ServiceError> {
         let limit = self.settings.jobs_waiting_per_team;
-        if workloads::waiting(tx, &caller.team, limit)? < limit {
+        if workloads::waiting(tx, &caller.team, kind, limit)? < limit {
             return Ok(());
         }
-        let message = format!("{limit} jobs of your team are waiting already, which is the most: try again later");
+        let many = if *kind == Kind::Job { "jobs" } else { "notebooks" };
+        let message = format!("{limit} {many} of your team are waiting already, which is the most: try again later");
         Err(ServiceError::TooMany { code: "too_many_waiting", message })
     }
 

@@ -110,7 +110,7 @@ impl Services {
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<Job, ServiceError> {
         let now = self.clock.now();
-        self.check_waiting(tx, caller)?;
+        self.check_waiting(tx, caller, &Kind::Job)?;
         let settled = self.settle(tx, caller, &checked)?;
         let (new, mounts) = settled.workload(caller, (id.clone(), Kind::Job), &checked);
         let seq = jobs::insert(tx, &new, origin, &checked.tags, now)?;

@@ -13,6 +13,8 @@ use crate::domain::{
 
 /// The shortest time after which a session ends by itself: shorter is a mistake in the unit.
 const SHORTEST: Duration = Duration::from_secs(60);
+/// The longest, where the box has no limit of its own: more is a mistake, too.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 /// What a user may say of a notebook. Everything is optional, so that a fork or a start can say only what
 /// differs.
@@ -89,6 +91,10 @@ impl NotebookDraft {
                 return Err(Invalid::new(field, "too_short", message));
             }
         }
+        if idle.is_some_and(|limit| limit > LONGEST) {
+            let message = format!("idleSeconds is at most {}, or null for never", LONGEST.as_secs());
+            return Err(Invalid::new("idleSeconds", "too_long", message));
+        }
         if shutdown.is_none_or(|limit| limit > rules.longest_shutdown) && rules.longest_shutdown < Duration::MAX {
             let message = format!(
                 "a session lasts {} at most on this box: choose a shorter time, which can be extended while it runs",
@@ -149,5 +155,15 @@ mod tests {
         assert_eq!(asks(Limit::After(RULES.longest_shutdown + SHORTEST)).unwrap_err().code, "too_long");
         assert_eq!(asks(Limit::Never).unwrap_err().code, "too_long");
         assert_eq!(asks(Limit::After(Duration::from_secs(12))).unwrap_err().code, "too_short");
+    }
+
+    #[test]
+    fn an_idle_limit_is_one_that_can_be_kept() {
+        let idle = |seconds| {
+            let idle = Some(Limit::After(Duration::from_secs(seconds)));
+            NotebookDraft { idle, ..NotebookDraft::default() }.limits(&RULES)
+        };
+        assert!(idle(LONGEST.as_secs()).is_ok());
+        assert_eq!(idle(u64::MAX).unwrap_err().code, "too_long");
     }
 }

@@ -249,8 +249,8 @@ impl Services {
             };
             return Err(ServiceError::Conflict { code, message });
         }
-        self.check_waiting(tx, caller)?;
         let kind = Kind::Notebook(notebook.id.clone());
+        self.check_waiting(tx, caller, &kind)?;
         let (new, mounts) = self.settle(tx, caller, checked)?.workload(caller, (id, kind), checked);
         let seq = workloads::insert(tx, &new, now)?;
         notebooks::insert_session(tx, seq, limits.idle)?;

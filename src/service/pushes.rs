@@ -1,7 +1,12 @@
 //! Numbers that runs push. A run shows the secret that it was started with in place of a key, and that
 //! opens nothing but its own charts.
 
-use std::{collections::HashMap, sync::Mutex};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard},
+};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Services;
 use crate::{
@@ -26,13 +31,25 @@ const MAX_POINTS: u64 = 5_000_000;
 /// Attempts whose points are kept count of; when there are more, all are counted anew.
 const MOST_COUNTED: usize = 4096;
 
-/// At most how many points each attempt has pushed. One that replaces another counts too, until they are
-/// counted anew: so the limit costs a count of all only for who is near it.
-#[derive(Default)]
-pub struct PushedPoints(Mutex<HashMap<(i64, u32), u64>>);
+/// Points that may be on their way to the store at the same time. The thread that writes takes all that
+/// waits in one go, and everybody else waits as long.
+const AT_ONCE: u32 = 20_000;
+
+/// How many points each attempt has pushed. Counting them takes the one thread that writes longer than
+/// anybody should wait, so it is done once, and not each time that a run which has come to its limit asks.
+pub struct PushedPoints {
+    counts: Mutex<HashMap<Pusher, u64>>,
+    turns: Semaphore,
+}
+
+impl Default for PushedPoints {
+    fn default() -> Self {
+        Self { counts: Mutex::default(), turns: Semaphore::new(AT_ONCE as usize) }
+    }
+}
 
 /// Who pushes: proven by its secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pusher {
     run: JobId,
     attempt: u32,
@@ -85,37 +102,65 @@ impl Services {
     /// its series has already takes the other's place; series that the text does not name keep theirs.
     pub async fn push(&self, pusher: Pusher, group: &Group, text: &str) -> Result<(), PushError> {
         let points = group.points(pusher.run.as_str(), text)?;
-        let (step, counted) = (group.step(), self.pushed.clone());
-        self.store
+        let _turn = self.pushed.turn(points.len()).await;
+        let (step, counted, who) = (group.step(), self.pushed.clone(), pusher.clone());
+        let written = self
+            .store
             .write(move |tx| {
                 let workload = pusher.workload(tx)?;
                 if points.is_empty() {
                     return Ok(());
                 }
                 let (seq, attempt) = (workload.seq, pusher.attempt);
-                let mut series = counted.admit(tx, seq, attempt, points.len() as u64)?;
+                let mut series = points::count_series(tx, seq, attempt, SeriesKind::Pushed)?;
+                let before = counted.of(tx, seq, &pusher)?;
+                counted.note(&pusher, before);
+                let mut all = before;
                 for point in points {
                     let name = SeriesName { name: point.series, gpu: String::new() };
-                    series += u64::from(points::put(tx, seq, attempt, &name, step, point.value)?);
+                    let put = points::put(tx, seq, attempt, &name, step, point.value)?;
+                    series += u64::from(put.made_series);
+                    all += u64::from(put.is_new);
+                    if series > MAX_SERIES {
+                        return Err(PushError::TooManySeries);
+                    }
+                    if all > MAX_POINTS {
+                        return Err(PushError::TooManyPoints);
+                    }
                 }
-                if series > MAX_SERIES { Err(PushError::TooManySeries) } else { Ok(()) }
+                counted.note(&pusher, all);
+                Ok(())
             })
-            .await
+            .await;
+        self.doubt(&who, written)
     }
 
     /// Takes back what an attempt pushed for a step. Without a step nothing is taken back: what was
     /// pushed so is history, which Prometheus, too, keeps when its gateway forgets.
     pub async fn take_back(&self, pusher: Pusher, group: Group) -> Result<(), PushError> {
-        self.store
+        let (counted, who) = (self.pushed.clone(), pusher.clone());
+        let removed = self
+            .store
             .write(move |tx| {
                 let workload = pusher.workload(tx)?;
                 if let Some(step) = group.step() {
-                    let run = pusher.run.as_str();
-                    points::remove_step(tx, workload.seq, pusher.attempt, step, |series| group.has(run, series))?;
+                    let (seq, run) = (workload.seq, pusher.run.as_str());
+                    let all = counted.of(tx, seq, &pusher)?;
+                    let gone = points::remove_step(tx, seq, pusher.attempt, step, |series| group.has(run, series))?;
+                    counted.note(&pusher, all.saturating_sub(gone));
                 }
                 Ok(())
             })
-            .await
+            .await;
+        self.doubt(&who, removed)
+    }
+
+    /// Has an attempt's points counted anew where the store failed: what was noted may not be on the disk.
+    fn doubt(&self, pusher: &Pusher, result: Result<(), PushError>) -> Result<(), PushError> {
+        if let Err(PushError::Store(_) | PushError::DiskFull) = &result {
+            self.pushed.forget(pusher);
+        }
+        result
     }
 }
 
@@ -131,21 +176,32 @@ impl Pusher {
 }
 
 impl PushedPoints {
-    /// Counts `more` points of an attempt and returns how many series it has.
-    fn admit(&self, tx: &Tx<'_>, seq: i64, attempt: u32, more: u64) -> Result<u64, PushError> {
-        let mut all = self.0.lock().expect("no code panics while it holds this lock");
+    /// Waits until so many points may go to the store.
+    pub(crate) async fn turn(&self, points: usize) -> SemaphorePermit<'_> {
+        let points = u32::try_from(points).unwrap_or(AT_ONCE).min(AT_ONCE);
+        self.turns.acquire_many(points).await.expect("the semaphore is never closed")
+    }
+
+    /// Returns how many points an attempt has; counts them when nobody has yet.
+    fn of(&self, tx: &Tx<'_>, seq: i64, pusher: &Pusher) -> Result<u64, StoreError> {
+        let known = self.held().get(pusher).copied();
+        known.map_or_else(|| points::count(tx, seq, pusher.attempt, SeriesKind::Pushed), Ok)
+    }
+
+    /// Notes how many points an attempt has.
+    pub(crate) fn note(&self, pusher: &Pusher, points: u64) {
+        let mut all = self.held();
         if all.len() >= MOST_COUNTED {
             all.clear();
         }
-        let known = all.get(&(seq, attempt)).map(|points| points + more).filter(|points| *points <= MAX_POINTS);
-        let points = match known {
-            Some(points) => points,
-            None => points::count(tx, seq, attempt, SeriesKind::Pushed)? + more,
-        };
-        if points > MAX_POINTS {
-            return Err(PushError::TooManyPoints);
-        }
-        all.insert((seq, attempt), points);
-        Ok(points::count_series(tx, seq, attempt, SeriesKind::Pushed)?)
+        all.insert(pusher.clone(), points);
+    }
+
+    fn forget(&self, pusher: &Pusher) {
+        self.held().remove(pusher);
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<Pusher, u64>> {
+        self.counts.lock().expect("no code panics while it holds this lock")
     }
 }

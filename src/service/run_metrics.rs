@@ -10,11 +10,11 @@ use crate::{
     domain::{
         caller::Caller,
         id::JobId,
-        series::{self, SeriesName, SeriesSummary, Xy},
+        series::{self, SeriesName, Xy},
     },
     store::{
         StoreError,
-        points::{self, SeriesKind},
+        points::{self, Newest, SeriesKind},
     },
 };
 
@@ -123,8 +123,8 @@ impl Services {
 }
 
 impl Run<'_> {
-    fn list(&self, kind: SeriesKind) -> Result<Vec<SeriesSummary>, StoreError> {
-        points::list(self.connection, self.seq, self.attempt, kind)
+    fn list(&self, kind: SeriesKind) -> Result<Vec<Newest>, StoreError> {
+        points::newest(self.connection, self.seq, self.attempt, kind)
     }
 
     fn points(&self, kind: SeriesKind, name: &SeriesName, keys: (i64, i64)) -> Result<Vec<Xy>, StoreError> {
@@ -135,7 +135,7 @@ impl Run<'_> {
     fn metrics(
         &self,
         names: &BTreeSet<String>,
-        read: impl Fn(SeriesKind, &SeriesSummary) -> Result<Vec<Xy>, StoreError>,
+        read: impl Fn(SeriesKind, &Newest) -> Result<Vec<Xy>, StoreError>,
     ) -> Result<BTreeMap<String, Metric>, StoreError> {
         let mut found: BTreeMap<String, Metric> = BTreeMap::new();
         for kind in KINDS {
@@ -153,7 +153,7 @@ impl Run<'_> {
                     add(name, &summary.name.gpu, read(kind, summary)?);
                 }
                 if kind == SeriesKind::System && name == TOTAL && names.contains(FREE) {
-                    let is_used = |one: &&SeriesSummary| one.name.name == USED && one.name.gpu == summary.name.gpu;
+                    let is_used = |one: &&Newest| one.name.name == USED && one.name.gpu == summary.name.gpu;
                     let Some(used) = all.iter().find(is_used) else { continue };
                     add(FREE, &summary.name.gpu, without(&read(kind, summary)?, &read(kind, used)?));
                 }

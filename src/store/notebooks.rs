@@ -259,9 +259,13 @@ pub fn active(tx: &Tx<'_>, session: i64, activity: &Activity) -> Result<(), Stor
     Ok(())
 }
 
-/// Asks for the end of a session, and notes why.
+/// Asks for the end of a session, and notes why. One that somebody has stopped already ends for that.
 pub fn end_session(tx: &Tx<'_>, session: i64, why: EndedFor, now: Timestamp) -> Result<(), StoreError> {
-    tx.execute("UPDATE notebook_sessions SET ended_for = ?2 WHERE seq = ?1", params![session, why])?;
+    tx.execute(
+        "UPDATE notebook_sessions SET ended_for = ?2
+         WHERE seq = ?1 AND EXISTS (SELECT 1 FROM workloads w WHERE w.seq = ?1 AND w.wanted = 'run')",
+        params![session, why],
+    )?;
     workloads::ask_to_stop(tx, session, now)
 }
 
@@ -287,4 +291,36 @@ pub fn sessions(
     ))?;
     let rows = query.query_map(params![id, before.unwrap_or(i64::MAX), limit], workloads::read)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_stopped_a_session_first_is_why_it_ended() {
+        let (_dir, store) = crate::store::tests::store();
+        let ended = store.write(|tx| {
+            tx.execute_batch(
+                "INSERT INTO teams VALUES ('t000000', 't', 0);
+                 INSERT INTO users VALUES ('u00000000', 't000000', 'u', 0);
+                 INSERT INTO projects (seq, id, team_id, name, created_at) VALUES (1, 'p00000000', 't000000', 'p', 0);
+                 INSERT INTO workloads (seq, id, kind, team_id, user_id, project_id, name, spec, cpu_millis,
+                     memory_bytes, gpus, gpu_share, priority, retry_limit, retry_backoff_seconds, created_at, wanted,
+                     state)
+                 SELECT value, 'js0123456789a' || value, 'notebook', 't000000', 'u00000000', 'p00000000', 'n', '{}', 1, 1,
+                     0, 1, 0, 0, 0, 0, 'run', 'running' FROM (SELECT 1 AS value UNION SELECT 2);
+                 INSERT INTO notebook_sessions (seq) VALUES (1), (2);",
+            )?;
+            workloads::ask_to_stop(tx, 1, Timestamp(1))?;
+            let mut ended = Vec::new();
+            for session in [1, 2] {
+                end_session(tx, session, EndedFor::NotReady, Timestamp(2))?;
+                let mut query = tx.prepare("SELECT ended_for FROM notebook_sessions WHERE seq = ?1")?;
+                ended.push(query.query_row([session], |row| row.get::<_, Option<EndedFor>>(0))?);
+            }
+            Ok::<_, StoreError>(ended)
+        });
+        assert_eq!(ended.await.unwrap(), [None, Some(EndedFor::NotReady)]);
+    }
 }

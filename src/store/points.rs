@@ -45,9 +45,17 @@ pub fn append(
     insert(tx, series, points)
 }
 
-/// Puts a point into a series of pushed ones, making it if need be; says whether it was made. A point that
-/// stands at the step already is replaced; without a step it comes after the last of its series. The
-/// workload has to be there.
+/// What became of a point that was put into a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Put {
+    /// The series was not there before.
+    pub made_series: bool,
+    /// It stands where there was none; otherwise it took another's place.
+    pub is_new: bool,
+}
+
+/// Puts a point into a series of pushed ones, making it if need be. A point that stands at the step already
+/// is replaced; without a step it comes after the last of its series. The workload has to be there.
 pub fn put(
     tx: &Tx<'_>,
     seq: i64,
@@ -55,28 +63,32 @@ pub fn put(
     name: &SeriesName,
     step: Option<i64>,
     y: f64,
-) -> Result<bool, StoreError> {
+) -> Result<Put, StoreError> {
     let known = series(tx, seq, attempt, SeriesKind::Pushed, name)?;
     let id = match known {
         Some(id) => id,
         None => make(tx, seq, attempt, SeriesKind::Pushed, name)?,
     };
+    let replaced = match step {
+        Some(step) => {
+            let mut replace = tx.prepare_cached("UPDATE points SET y = ?3 WHERE series = ?1 AND key = ?2")?;
+            known.is_some() && replace.execute(params![id, step, y])? > 0
+        }
+        None => false,
+    };
     match step {
+        _ if replaced => {}
         #[expect(clippy::cast_precision_loss, reason = "steps are within what a float holds")]
-        Some(step) => tx
-            .prepare_cached(
-                "INSERT INTO points (series, key, x, y) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (series, key) DO UPDATE SET y = excluded.y",
-            )?
-            .execute(params![id, step, step as f64, y])?,
-        None => tx
-            .prepare_cached(
+        Some(step) => insert(tx, id, &[(step, step as f64, y)])?,
+        None => {
+            tx.prepare_cached(
                 "INSERT INTO points (series, key, x, y)
                  SELECT ?1, n, n, ?2 FROM (SELECT coalesce(max(key) + 1, 0) AS n FROM points WHERE series = ?1)",
             )?
-            .execute(params![id, y])?,
-    };
-    Ok(known.is_none())
+            .execute(params![id, y])?;
+        }
+    }
+    Ok(Put { made_series: known.is_none(), is_new: !replaced })
 }
 
 /// Counts the points of all series of an attempt, one by one.
@@ -95,22 +107,24 @@ pub fn count_series(connection: &Connection, seq: i64, attempt: u32, kind: Serie
     Ok(query.query_row(params![seq, attempt, kind.as_str()], |row| row.get(0))?)
 }
 
-/// Removes the points of an attempt's pushed series that stand at `step`, of those whose names `is_meant`.
+/// Removes the points of an attempt's pushed series that stand at `step`, of those whose names `is_meant`;
+/// returns how many.
 pub fn remove_step(
     tx: &Tx<'_>,
     seq: i64,
     attempt: u32,
     step: i64,
     is_meant: impl Fn(&str) -> bool,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let found: Vec<(i64, String)> = tx
         .prepare_cached("SELECT id, name FROM series WHERE seq = ?1 AND attempt = ?2 AND kind = 'pushed'")?
         .query_map(params![seq, attempt], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
+    let mut removed = 0;
     for (id, _) in found.iter().filter(|(_, name)| is_meant(name)) {
-        tx.prepare_cached("DELETE FROM points WHERE series = ?1 AND key = ?2")?.execute([id, &step])?;
+        removed += tx.prepare_cached("DELETE FROM points WHERE series = ?1 AND key = ?2")?.execute([id, &step])? as u64;
     }
-    Ok(())
+    Ok(removed)
 }
 
 fn make(tx: &Tx<'_>, seq: i64, attempt: u32, kind: SeriesKind, name: &SeriesName) -> Result<i64, StoreError> {
@@ -138,6 +152,29 @@ fn series(
         "SELECT id FROM series WHERE seq = ?1 AND attempt = ?2 AND kind = ?3 AND name = ?4 AND gpu = ?5",
     )?;
     Ok(query.query_row(params![seq, attempt, kind.as_str(), name.name, name.gpu], |row| row.get(0)).optional()?)
+}
+
+/// A series with the point that has the greatest key, as it can be told at once however long it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Newest {
+    pub name: SeriesName,
+    pub last: Option<(f64, f64)>,
+    pub last_key: Option<i64>,
+}
+
+const NEWEST: &str = "SELECT s.name, s.gpu, l.x, l.y, l.key
+    FROM series s LEFT JOIN points l ON l.series = s.id
+        AND l.key = (SELECT max(p.key) FROM points p WHERE p.series = s.id)
+    WHERE s.seq = ?1 AND s.attempt = ?2 AND s.kind = ?3 ORDER BY s.name, s.gpu";
+
+/// Lists the series of an attempt, by name, for those who look again and again: [`list`] counts all points.
+pub fn newest(connection: &Connection, seq: i64, attempt: u32, kind: SeriesKind) -> Result<Vec<Newest>, StoreError> {
+    let mut query = connection.prepare_cached(NEWEST)?;
+    let rows = query.query_map(params![seq, attempt, kind.as_str()], |row| {
+        let last = row.get::<_, Option<f64>>(2)?.zip(row.get(3)?);
+        Ok(Newest { name: SeriesName { name: row.get(0)?, gpu: row.get(1)? }, last, last_key: row.get(4)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Lists the series of an attempt, by name.
@@ -234,6 +271,12 @@ mod tests {
         let name = SeriesName { name: "loss".to_owned(), gpu: String::new() };
         let read = points(&connection, 1, 1, SeriesKind::Chart, &name, (0, i64::MAX)).unwrap().unwrap();
         assert_eq!((read.len(), read.last()), (MOST_READ as usize, Some(&(999_999.0, 0.0))));
+        let last = newest(&connection, 1, 1, SeriesKind::Chart).unwrap();
+        assert_eq!(last, [Newest { name, last: Some((1_000_000.0, 0.0)), last_key: Some(1_000_000) }]);
+        let mut query = connection.prepare(NEWEST).unwrap();
+        assert!(query.exists(params![1, 1, "chart"]).unwrap());
+        let steps = query.get_status(rusqlite::StatementStatus::VmStep);
+        assert!(steps < 1000, "the newest of a million points takes {steps} steps");
     }
 
     #[tokio::test]

@@ -149,13 +149,12 @@ pub fn holding(connection: &Connection) -> Result<Vec<Workload>, StoreError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Returns how many workloads of a team wait, up to `limit`.
-pub fn waiting(connection: &Connection, team: &TeamId, limit: u32) -> Result<u32, StoreError> {
+/// Returns how many workloads of a team wait that are of the same kind as `kind`, up to `limit`.
+pub fn waiting(connection: &Connection, team: &TeamId, kind: &Kind, limit: u32) -> Result<u32, StoreError> {
     let mut query = connection.prepare_cached(
-        "SELECT count(*) FROM (SELECT 1 FROM workloads WHERE team_id = ?1
-             AND kind IN ('job', 'notebook', 'tensorboard') AND state = 'pending' LIMIT ?2)",
+        "SELECT count(*) FROM (SELECT 1 FROM workloads WHERE team_id = ?1 AND kind = ?2 AND state = 'pending' LIMIT ?3)",
     )?;
-    Ok(query.query_row(params![team, limit], |row| row.get(0))?)
+    Ok(query.query_row(params![team, kind.as_str(), limit], |row| row.get(0))?)
 }
 
 /// Returns whether another workload of the same team was there at some time between the first attempt

@@ -22,6 +22,17 @@ async fn a_run_is_told_an_address_that_is_its_own_and_no_log_shows_it() {
 }
 
 #[tokio::test]
+async fn no_log_of_a_notebook_shows_what_opens_its_server() {
+    let rig = Rig::new().await;
+    let job = rig.submit(&["wait"]).await.job.workload;
+    let kind = crate::domain::workload::Kind::Notebook("n012345678".parse().unwrap());
+    let session = crate::domain::workload::Workload { kind, ..job };
+    let masked = launch::secrets_of(&rig.works, &session).await.unwrap();
+    let token = rig.works.services.jupyter_token(&session.id);
+    assert!(masked.iter().any(|(_, value)| *value == token));
+}
+
+#[tokio::test]
 async fn the_address_is_told_again_when_the_network_has_moved_and_kept_while_the_engine_is_away() {
     let rig = Rig::new().await;
     tokio::time::pause();
