@@ -162,6 +162,7 @@ export const api = {
   /** The variables that point the original command line here; not a part of the API itself. */
   gradientEnvironment: () => request("GET", "/gradient/environment"),
   createJob: (spec, idempotencyKey) => post("/jobs", spec, { idempotencyKey }),
+  openWorkload: (id, what) => post(`/workloads/${id}/open`, what),
   stopJob: (id) => post(`/jobs/${id}/stop`),
   deleteJob: (id) => remove(`/jobs/${id}`),
 

@@ -1,13 +1,22 @@
 //! The one place that builds every room and hands it to the others.
 
-use std::{io::Write, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet, io::Write, net::Ipv4Addr, net::Ipv6Addr, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc,
+};
 
 use anyhow::Context;
+use axum::Extension;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    api::{guard::Guard, router, server, shell::Shell},
-    auth::{ApiKey, Sealer},
+    api::{
+        guard::Guard,
+        router,
+        server::{self, Door, Server},
+        shell::Shell,
+        tls::TlsDoor,
+    },
+    auth::{ApiKey, Certificates, Sealer},
     cli,
     config::{Config, GpuAccessChoice},
     domain::{
@@ -16,6 +25,7 @@ use crate::{
         id::IdSource,
         notebook::Limits,
         time::{Clock, Timestamp},
+        web_name::Names,
     },
     executor::{
         GpuAccess,
@@ -25,7 +35,7 @@ use crate::{
         GpuInventory,
         nvml::{NvmlGpus, NvmlSettings},
     },
-    gradient, host, push,
+    gradient, host, proxy, push,
     reconcile::{self, Works, gpus::Types},
     service::{self, Services},
     storage::{
@@ -59,6 +69,11 @@ impl Clock for SystemClock {
     }
 }
 
+/// Returns the system's clock.
+pub fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
+}
+
 /// The rooms that both the daemon and the subcommands need.
 pub struct Rooms {
     pub services: Services,
@@ -81,7 +96,7 @@ pub struct Rooms {
 /// In words that say what to do.
 pub fn open(config: &Config) -> anyhow::Result<Rooms> {
     let ids: Arc<dyn IdSource> = Arc::new(SystemRandom);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clock = clock();
     let data = DataDir::create(&config.data.dir).with_context(|| {
         format!("cannot use {} as data directory; choose another with --data-dir", config.data.dir.display())
     })?;
@@ -118,6 +133,7 @@ pub fn open(config: &Config) -> anyhow::Result<Rooms> {
         cpu_capacity_millis: cpu_capacity(config),
         memory_capacity_bytes: memory_capacity(config),
         avoid_busy_gpus: config.gpu.avoid_busy,
+        names: workload_names(config),
         storage: service::StorageSettings {
             team_quota_bytes: config.storage.team_quota.0,
             cache_bytes: config.storage.cache.0,
@@ -173,10 +189,13 @@ pub fn open_services(config: &Config) -> anyhow::Result<Services> {
 /// # Errors
 /// When it cannot start, in words that say what to do; or when the database turns out to be damaged.
 pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
-    let listener = server::bind(config.server.listen).await?;
+    let listener = server::bind(config.server.listen, "--listen").await?;
+    let tls_listener = server::bind(config.server.tls_listen, "--set server.tls_listen=ADDRESS:PORT").await?;
+    let workload_listener = proxy::listener::bind(config.server.workload_listen).await?;
     let rooms = open(&config)?;
     rooms.services.upload_store().remove_unfinished().context("cannot clear broken uploads away")?;
     rooms.services.dataset_store().remove_unfinished().context("cannot clear broken uploads away")?;
+    let certificates = Arc::new(certificates(&rooms, &config)?);
     first_start(&rooms, &config).await?;
 
     let gpus: Arc<dyn GpuInventory> = Arc::new(NvmlGpus::start(NvmlSettings {
@@ -220,21 +239,36 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
         };
         works.tasks.spawn(door.keep_open());
     }
+    reconcile::certificates::start(&works, Arc::clone(&certificates));
     let damage = tokio::spawn(look_for_damage(rooms.store.clone(), stop.clone()));
 
     let shell = Shell {
-        guard: Guard::new(config.server.listen, &config.server.hosts),
+        guard: Guard::new(config.server.listen, &config.server.hosts).and(config.server.tls_listen),
         body_bytes: config.limits.body.0,
         ids: Arc::clone(&rooms.ids),
     };
     let pages = gradient::router(rooms.services.clone(), stop.clone()).merge(ui::router());
-    let routes = gradient::worded(router::api(rooms.services.clone(), shell, pages, stop.clone()));
-    tracing::info!("listening on http://{}", config.server.listen);
+    let door = TlsDoor { certificates: Arc::clone(&certificates), port: tls_listener.local_addr()?.port() };
+    let routes = router::api(rooms.services.clone(), shell, pages, stop.clone()).layer(Extension(door));
+    let routes = gradient::worded(routes);
+    tracing::info!("listening on http://{} and https://{}", config.server.listen, config.server.tls_listen);
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!(%error, "systemd could not be told that the daemon is ready");
     }
     let grace = config.server.shutdown_grace.0;
-    server::serve(listener, routes, stop, grace, config.limits.connections).await;
+    let proxy = proxy::Proxy::new(
+        rooms.services.clone(),
+        Arc::clone(&rooms.clock),
+        workload_names(&config),
+        control(&config),
+        stop.clone(),
+    );
+    let server = Server::new(routes, stop, grace, config.limits.connections);
+    tokio::join!(
+        server.serve(listener, Door::Plain),
+        server.serve(tls_listener, Door::Tls(certificates)),
+        proxy::listener::serve(workload_listener, proxy, grace, config.limits.connections),
+    );
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
 
     works.tasks.close();
@@ -243,6 +277,30 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
     }
     rooms.store.close().await;
     damage.await.context("the check of the database")?
+}
+
+/// Opens what the TLS listener shows: the admin's certificate where there is one, or one of the box's own.
+fn certificates(rooms: &Rooms, config: &Config) -> anyhow::Result<Certificates> {
+    let (server, clock) = (&config.server, Arc::clone(&rooms.clock));
+    let made = match (&server.tls_certificate, &server.tls_key) {
+        (Some(certificate), Some(key)) => Certificates::given(certificate.clone(), key.clone(), clock),
+        _ => Certificates::own(&rooms.data.keys(), names(config), &*rooms.ids, clock),
+    };
+    made.context("cannot speak TLS")
+}
+
+/// Returns what the box is reached by, as far as it is known at the start.
+fn names(config: &Config) -> BTreeSet<String> {
+    let server = &config.server;
+    let mut names: BTreeSet<String> =
+        [Ipv4Addr::LOCALHOST.to_string(), Ipv6Addr::LOCALHOST.to_string(), "localhost".to_owned()].into();
+    let listened = [server.listen.ip(), server.tls_listen.ip()].into_iter().filter(|ip| !ip.is_unspecified());
+    names.extend(listened.map(|ip| ip.to_string()));
+    names.extend(server.hosts.iter().map(|host| host.to_ascii_lowercase()));
+    let hostname = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    names.extend((!hostname.is_empty() && hostname.chars().all(is_name)).then_some(hostname));
+    names
 }
 
 /// Looks over the database while the daemon works, and ends the daemon when it is damaged: going on
@@ -279,6 +337,25 @@ fn keep_key(path: &Path, key: &ApiKey) -> std::io::Result<()> {
     writeln!(file, "{}", key.reveal())?;
     file.sync_all()?;
     std::fs::rename(&draft, path)
+}
+
+/// Returns the names under which what containers serve is reached.
+fn workload_names(config: &Config) -> Names {
+    let server = &config.server;
+    Names {
+        address: server.workload_listen.ip(),
+        port: server.workload_listen.port(),
+        domain: server.workload_domain.as_ref().map(|domain| domain.to_ascii_lowercase()),
+        https: server.workload_https,
+        cookies_by_path: server.workload_cookies_by_path,
+        hosts: server.hosts.clone(),
+    }
+}
+
+/// Returns where the web UI is, when that is the same for everybody who can reach it.
+fn control(config: &Config) -> Option<String> {
+    let listen = config.server.listen;
+    listen.ip().is_loopback().then(|| format!("http://{listen}"))
 }
 
 fn types(config: &Config) -> Types {

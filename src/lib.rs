@@ -15,6 +15,7 @@ pub mod storage;
 pub mod auth;
 pub mod service;
 pub mod reconcile;
+pub mod proxy;
 pub mod api;
 pub mod gradient;
 pub mod push;

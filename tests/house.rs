@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["domain", "scheduler", "store", "executor", "gpu", "host", "jupyter", "storage", "auth", "service", "fault"],
     ),
     ("api", &["domain", "service", "storage", "auth"]),
+    ("proxy", &["domain", "service", "auth"]),
     ("gradient", &["domain", "service", "auth", "api"]),
     ("push", &["domain", "service", "api"]),
     ("ui", &["api"]),
@@ -66,6 +67,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "api",
             "gradient",
             "push",
+            "proxy",
             "ui",
             "config",
             "cli",
@@ -82,6 +84,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("axum", &["api", "gradient", "push", "ui", "app"]),
     ("figment", &["config"]),
     ("clap", &["cli"]),
+    ("rcgen", &["auth"]),
+    ("x509_parser", &["auth"]),
+    ("tokio_rustls", &["auth"]),
 ];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
@@ -188,10 +193,13 @@ fn the_outside_world_is_spoken_to_behind_its_own_door() {
 
 #[test]
 fn other_machines_storage_is_spoken_to_in_one_corner() {
-    let speaks = ["object_store::", "reqwest::", "rustls::"];
-    for (path, _, code) in files() {
+    let speaks = ["object_store::", "reqwest::"];
+    for (path, room, code) in files() {
         let speaking = speaks.iter().any(|krate| code.contains(krate));
         assert!(!speaking || path.starts_with("storage/s3"), "{} speaks S3 or HTTP", path.display());
+        // As a client there, as a server where the private keys are.
+        let by_tls = code.contains("rustls::");
+        assert!(!by_tls || path.starts_with("storage/s3") || room == "auth", "{} speaks TLS", path.display());
     }
 }
 

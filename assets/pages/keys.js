@@ -74,6 +74,8 @@ export default class KeysPage extends Page {
           <div class="card-body stack">
             <p class="soft">The original <code>gradient</code> client works with this box, unchanged. These lines point it here; <code>gradientd gradient-env</code> prints them, too.</p>
             ${this.variables.show((variables) => html`<code-block label="Variables of the gradient command line" .text=${exportsOf(variables, this.made?.key)}></code-block>`)}
+            <p class="soft">Metrics come by HTTPS alone. Unless the admin gave this box a certificate that your machine trusts, fetch <a href="/api/v1/ca.pem" download="gradientd-ca.pem">the certificate of its authority</a>, here together with the roots that your system trusts, because the variable replaces them:</p>
+            <code-block label="Trust of the gradient command line" .text=${trustOf(location.origin)}></code-block>
           </div>
         </section>
       </div>`;
@@ -106,6 +108,14 @@ export default class KeysPage extends Page {
 /** The lines that a shell reads; with the key that was just made, for it is not shown again. */
 function exportsOf(variables, key = "gdk_…") {
   return [...variables, { name: "PAPERSPACE_API_KEY", value: key }].map(({ name, value }) => `export ${name}=${value}`).join("\n");
+}
+/** The lines that fetch the authority's certificate, and name it to both libraries of the client. */
+function trustOf(origin) {
+  return [
+    `curl -fsS ${origin}/api/v1/ca.pem -o ~/gradientd-ca.pem`,
+    "cat /etc/ssl/certs/ca-certificates.crt >> ~/gradientd-ca.pem",
+    "export REQUESTS_CA_BUNDLE=~/gradientd-ca.pem WEBSOCKET_CLIENT_CA_BUNDLE=~/gradientd-ca.pem",
+  ].join("\n");
 }
 
 customElements.define("keys-page", KeysPage);

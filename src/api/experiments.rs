@@ -344,3 +344,99 @@ async fn delete(
     services.delete_experiment(&caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::{api::router::tests::Api, domain::caller::Scope};
+
+    async fn kept(api: &Api, name: &str) -> String {
+        let body = json!({ "spec": { "name": name, "image": "busybox", "tags": ["t"], "project": "p" } });
+        let made = api.ask("POST", "experiments", Some(body)).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        made.body["id"].as_str().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn an_experiment_is_shown_with_what_keeps_the_same() {
+        let api = Api::new().await;
+        let spec = json!({
+            "name": "digits", "image": "busybox", "command": ["true"], "timeLimitSeconds": 60, "registryUsername": "ada",
+            "registryPassword": "hunter2", "retries": { "limit": 2 }, "ports": [80], "tags": ["t"],
+        });
+        let body = json!({ "spec": spec, "modelType": "ONNX", "start": true });
+        let made = api.ask("POST", "experiments", Some(body)).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        assert!(!made.text.contains("hunter2"));
+        insta::assert_snapshot!("experiment", serde_json::to_string_pretty(&made.body).unwrap());
+        let again =
+            api.ask("POST", "experiments", Some(json!({ "spec": { "cloneOf": made.body["latestRun"]["id"] } })));
+        let again = again.await;
+        assert_eq!((again.status.as_u16(), &again.body["command"]), (201, &json!(["true"])), "{}", again.text);
+    }
+
+    #[tokio::test]
+    async fn an_experiment_gets_another_name_and_other_tags_and_is_found_by_them() {
+        let api = Api::new().await;
+        let (one, two) = (kept(&api, "one").await, kept(&api, "two").await);
+        let changed =
+            api.ask("PATCH", &format!("experiments/{one}"), Some(json!({ "name": "uno", "tags": ["x"] }))).await;
+        assert_eq!((&changed.body["name"], &changed.body["tags"]), (&json!("uno"), &json!(["x"])));
+        let same = api.ask("PATCH", &format!("experiments/{one}"), Some(json!({}))).await;
+        assert_eq!(same.body, changed.body);
+        for (query, found) in [
+            ("", vec![&two, &one]),
+            ("?tag=x", vec![&one]),
+            ("?q=UN", vec![&one]),
+            ("?project=p&limit=1", vec![&two]),
+            ("?tag='", vec![]),
+        ] {
+            let page = api.ask("GET", &format!("experiments{query}"), None).await.body;
+            let ids: Vec<_> = page["items"].as_array().unwrap().iter().map(|item| item["id"].clone()).collect();
+            assert_eq!(ids, found.iter().map(|id| Value::from(id.as_str())).collect::<Vec<_>>(), "{query}");
+        }
+        for (query, status) in [("?project=none", 404), ("?limit=0", 422), ("?state=running", 422), ("?cursor=x", 400)]
+        {
+            assert_eq!(api.ask("GET", &format!("experiments{query}"), None).await.status, status, "{query}");
+        }
+        assert_eq!(api.ask("PATCH", &format!("experiments/{one}"), Some(json!({ "name": "" }))).await.status, 422);
+        assert_eq!(api.ask("GET", "jobs?experiment=x", None).await.status, 422);
+    }
+
+    #[tokio::test]
+    async fn who_may_only_look_changes_nothing_and_another_team_sees_nothing() {
+        let api = Api::new().await;
+        let id = kept(&api, "n").await;
+        let caller = api.services.local_admin("admin").await.unwrap();
+        let (_, key) = api.services.create_key(&caller, "looker".to_owned(), Scope::Read, None).await.unwrap();
+        let (looker, stranger) = (format!("Bearer {}", key.reveal()), api.stranger(Scope::Admin).await);
+        let body = json!({ "spec": { "image": "busybox" } });
+        for (method, path, body, looks) in [
+            ("GET", "experiments".to_owned(), None, true),
+            ("GET", format!("experiments/{id}"), None, true),
+            ("POST", "experiments".to_owned(), Some(body), false),
+            ("PATCH", format!("experiments/{id}"), Some(json!({ "name": "m" })), false),
+            ("POST", format!("experiments/{id}/start"), None, false),
+            ("POST", format!("experiments/{id}/stop"), None, false),
+            ("DELETE", format!("experiments/{id}"), None, false),
+        ] {
+            let answer = api.send(method, &path, &[("authorization", &looker)], body.clone()).await;
+            assert_eq!(answer.status.as_u16(), if looks { 200 } else { 403 }, "{method} {path}: {}", answer.text);
+            let answer = api.send(method, &path, &[("authorization", &stranger)], body).await;
+            assert!(answer.status == 404 || path == "experiments", "{method} {path}: {}", answer.text);
+            assert!(!answer.text.contains(&id) || answer.status == 404, "{method} {path}: {}", answer.text);
+        }
+        assert_eq!(api.ask("GET", &format!("experiments/{id}"), None).await.body["state"], "created");
+    }
+
+    #[tokio::test]
+    async fn a_project_takes_its_experiments_along() {
+        let api = Api::new().await;
+        let id = kept(&api, "n").await;
+        let project = api.ask("GET", &format!("experiments/{id}"), None).await.body["project"]["id"].clone();
+        let deleted = api.ask("DELETE", &format!("projects/{}", project.as_str().unwrap()), None).await;
+        assert_eq!(deleted.status, 204, "{}", deleted.text);
+        assert_eq!(api.ask("GET", &format!("experiments/{id}"), None).await.problem(), (404, "experiment_not_found"));
+    }
+}

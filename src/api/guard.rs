@@ -21,14 +21,22 @@ const TARGET: usize = 60 << 10;
 /// The names that this box may be called by.
 #[derive(Debug, Clone)]
 pub struct Guard {
-    listen: SocketAddr,
+    /// Addresses that are listened on.
+    listen: Vec<IpAddr>,
     hosts: Vec<String>,
 }
 
 impl Guard {
     /// Allows loopback names, the address listened on, and `hosts`.
     pub fn new(listen: SocketAddr, hosts: &[String]) -> Self {
-        Self { listen, hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect() }
+        Self { listen: vec![listen.ip()], hosts: hosts.iter().map(|host| host.to_ascii_lowercase()).collect() }
+    }
+
+    /// Allows one more address that is listened on.
+    #[must_use]
+    pub fn and(mut self, listen: SocketAddr) -> Self {
+        self.listen.push(listen.ip());
+        self
     }
 
     /// Lets `request` through, or says why not.
@@ -68,7 +76,8 @@ impl Guard {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         if let Ok(ip) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
             // Rebinding needs a name. When listening on all addresses, any of them may be meant.
-            return ip.is_loopback() || ip == self.listen.ip() || self.listen.ip().is_unspecified();
+            let listens = |listen: &IpAddr| ip == *listen || listen.is_unspecified();
+            return ip.is_loopback() || self.listen.iter().any(listens) || self.hosts.contains(&host);
         }
         host == "localhost" || self.hosts.contains(&host)
     }
@@ -168,6 +177,13 @@ mod tests {
     fn any_address_will_do_when_listening_on_all() {
         let guard = Guard::new("0.0.0.0:7070".parse().unwrap(), &[]);
         assert!(guard.allows("10.1.2.3") && !guard.allows("evil.example"));
+    }
+
+    #[test]
+    fn a_second_address_and_one_that_a_router_hands_on_are_this_box_s_too() {
+        let guard = Guard::new("127.0.0.1:7070".parse().unwrap(), &["192.0.2.9".into()]);
+        let guard = guard.and("10.0.0.5:7443".parse().unwrap());
+        assert!(guard.allows("10.0.0.5") && guard.allows("192.0.2.9") && !guard.allows("10.0.0.6"));
     }
 
     #[test]

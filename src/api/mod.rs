@@ -63,9 +63,11 @@ pub mod signed;
 pub mod signed_artifacts;
 pub mod storage_providers;
 pub mod storage;
+pub mod tls;
 pub mod tree_path;
 pub mod uploads;
 pub mod versions;
+pub mod workloads;
 
 pub use body::{Json, Path, Query};
 pub use caller::{KeyBook, Lease};

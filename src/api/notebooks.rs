@@ -339,3 +339,156 @@ async fn sessions(
     let page = Page::cut(found, paged.limit, |workload| workload.seq);
     Ok(Json(Page { items: page.items.into_iter().map(SessionView::from).collect(), next: page.next }))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::{api::router::tests::Api, domain::caller::Scope};
+
+    async fn kept(api: &Api, name: &str, more: Value) -> String {
+        let mut body = json!({
+            "name": name, "image": "busybox", "project": "p", "start": false, "registryUsername": "ada",
+            "registryPassword": "hunter2", "env": { "TOKEN": "hush" },
+        });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let made = api.ask("POST", "notebooks", Some(body)).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        assert!(!made.text.contains("hunter2"));
+        made.body["id"].as_str().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_notebook_is_shown_with_what_asks_for_the_same() {
+        let api = Api::new().await;
+        let id = kept(&api, "first", json!({ "shutdownSeconds": 3600, "idleSeconds": null, "tags": ["t"] })).await;
+        let found = api.ask("GET", &format!("notebooks/{id}"), None).await;
+        assert_eq!((&found.body["state"], &found.body["ready"]), (&json!("created"), &json!(false)));
+        let spec = &found.body["spec"];
+        assert_eq!((&spec["shutdownSeconds"], &spec["idleSeconds"]), (&json!(3600), &Value::Null));
+        assert_eq!((&spec["registryPassword"], &spec["env"]["TOKEN"]), (&Value::Null, &json!("hush")));
+        let mut same = spec.clone();
+        same["registryUsername"] = Value::Null;
+        let again = api.ask("POST", "notebooks", Some(same)).await;
+        assert_eq!(again.status, 201, "{}", again.text);
+        assert_eq!((&again.body["state"], &again.body["phase"]), (&json!("pending"), &json!("preparing")));
+        assert!(again.body["session"]["id"].as_str().unwrap().starts_with("js"), "{}", again.text);
+    }
+
+    #[tokio::test]
+    async fn a_field_that_cannot_be_so_is_named() {
+        let api = Api::new().await;
+        for (body, field, code) in [
+            (json!({}), "image", "missing"),
+            (json!({ "image": "a b" }), "image", "bad_image"),
+            (json!({ "image": "x", "idleSeconds": 3 }), "idleSeconds", "too_short"),
+            (json!({ "image": "x", "env": { "A": "secret:NONE" } }), "env.A", "unknown_secret"),
+            (json!({ "image": "x", "datasets": [{ "ref": "none" }] }), "datasets[0].ref", "unknown_dataset"),
+            (json!({ "image": "x", "machineType": "none" }), "machineType", "unknown_machine_type"),
+            (json!({ "image": "x", "name": " " }), "name", "empty"),
+        ] {
+            let refused = api.ask("POST", "notebooks", Some(body.clone())).await;
+            assert_eq!((refused.status.as_u16(), &refused.body["field"]), (422, &json!(field)), "{}", refused.text);
+            assert_eq!(refused.body["code"], code, "{body}");
+        }
+        let id = kept(&api, "n", json!({})).await;
+        let elsewhere = json!({ "workspace": { "git": "https://a/b" } });
+        let later = api.ask("PATCH", &format!("notebooks/{id}"), Some(elsewhere)).await;
+        assert_eq!(later.problem(), (422, "not_changeable"));
+        let start = api.ask("POST", &format!("notebooks/{id}/start"), Some(json!({ "start": true }))).await;
+        assert_eq!(start.problem(), (422, "not_here"));
+        let extended = api.ask("POST", &format!("notebooks/{id}/extend"), Some(json!({ "seconds": 60 }))).await;
+        assert_eq!(extended.problem(), (409, "notebook_not_running"));
+    }
+
+    #[tokio::test]
+    async fn another_team_sees_what_is_public_and_forks_it_without_its_secrets() {
+        let api = Api::new().await;
+        let (hidden, open) = (kept(&api, "hidden", json!({})).await, kept(&api, "open", json!({"public": true})).await);
+        let stranger = api.stranger(Scope::Admin).await;
+        let ask = |method: &'static str, path: String, body: Option<Value>| {
+            let (api, stranger) = (&api, &stranger);
+            async move { api.send(method, &path, &[("authorization", stranger)], body).await }
+        };
+        assert_eq!(ask("GET", format!("notebooks/{hidden}"), None).await.status, 404);
+        let seen = ask("GET", format!("notebooks/{open}"), None).await;
+        assert_eq!(seen.status, 200, "{}", seen.text);
+        assert!(!seen.text.contains("hush") && !seen.text.contains("ada"), "{}", seen.text);
+        for (method, path, body) in [
+            ("PATCH", format!("notebooks/{open}"), Some(json!({ "name": "mine" }))),
+            ("POST", format!("notebooks/{open}/start"), None),
+            ("POST", format!("notebooks/{open}/stop"), None),
+            ("POST", format!("notebooks/{open}/extend"), Some(json!({ "seconds": 60 }))),
+            ("DELETE", format!("notebooks/{open}"), None),
+            ("GET", format!("notebooks/{open}/sessions"), None),
+        ] {
+            let refused = ask(method, path.clone(), body).await;
+            assert_eq!(refused.status, 403, "{method} {path}: {}", refused.text);
+        }
+        assert_eq!(ask("GET", "notebooks".to_owned(), None).await.body["items"], json!([]));
+        assert_eq!(ask("GET", "notebooks?public=true".to_owned(), None).await.body["items"][0]["id"], json!(open));
+        let fork = ask("POST", format!("notebooks/{open}/fork"), None).await;
+        assert_eq!((fork.status.as_u16(), &fork.body["copying"]), (201, &json!(true)), "{}", fork.text);
+        let mine = ask("GET", format!("notebooks/{}", fork.body["id"].as_str().unwrap()), None).await;
+        assert_eq!((&mine.body["spec"]["env"], &mine.body["public"]), (&json!({}), &json!(false)), "{}", mine.text);
+        let early = ask("POST", format!("notebooks/{}/start", fork.body["id"].as_str().unwrap()), None).await;
+        assert_eq!(early.problem(), (409, "notebook_copying"));
+    }
+
+    #[tokio::test]
+    async fn who_may_only_look_changes_nothing() {
+        let api = Api::new().await;
+        let id = kept(&api, "n", json!({})).await;
+        let caller = api.services.local_admin("admin").await.unwrap();
+        let (_, key) = api.services.create_key(&caller, "looker".to_owned(), Scope::Read, None).await.unwrap();
+        let looker = format!("Bearer {}", key.reveal());
+        for (method, path, body, looks) in [
+            ("GET", "notebooks".to_owned(), None, true),
+            ("GET", format!("notebooks/{id}"), None, true),
+            ("GET", format!("notebooks/{id}/sessions"), None, true),
+            ("POST", "notebooks".to_owned(), Some(json!({ "image": "x" })), false),
+            ("PATCH", format!("notebooks/{id}"), Some(json!({ "name": "m" })), false),
+            ("POST", format!("notebooks/{id}/start"), None, false),
+            ("POST", format!("notebooks/{id}/stop"), None, false),
+            ("POST", format!("notebooks/{id}/extend"), Some(json!({ "seconds": 60 })), false),
+            ("POST", format!("notebooks/{id}/fork"), None, false),
+            ("DELETE", format!("notebooks/{id}"), None, false),
+        ] {
+            let answer = api.send(method, &path, &[("authorization", &looker)], body).await;
+            assert_eq!(answer.status.as_u16(), if looks { 200 } else { 403 }, "{method} {path}: {}", answer.text);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_project_with_notebooks_stays_until_they_moved_or_went() {
+        let api = Api::new().await;
+        let id = kept(&api, "n", json!({})).await;
+        let project = api.ask("GET", &format!("notebooks/{id}"), None).await.body["project"]["id"].clone();
+        let path = format!("projects/{}", project.as_str().unwrap());
+        assert_eq!(api.ask("DELETE", &path, None).await.problem(), (409, "project_has_notebooks"));
+        let moved = api.ask("PATCH", &format!("notebooks/{id}"), Some(json!({ "project": "other" }))).await;
+        assert_eq!(moved.body["project"]["name"], "other", "{}", moved.text);
+        assert_eq!(api.ask("DELETE", &path, None).await.status, 204);
+        assert_eq!(api.ask("DELETE", &format!("notebooks/{id}"), None).await.status, 204);
+    }
+
+    #[tokio::test]
+    async fn one_session_at_a_time_and_what_a_start_says_stays() {
+        let api = Api::new().await;
+        let id = kept(&api, "n", json!({})).await;
+        let over = json!({ "name": "other", "shutdownSeconds": 7200 });
+        let started = api.ask("POST", &format!("notebooks/{id}/start"), Some(over)).await;
+        assert_eq!((started.status.as_u16(), &started.body["name"]), (200, &json!("other")), "{}", started.text);
+        let again = api.ask("POST", &format!("notebooks/{id}/start"), None).await;
+        assert_eq!(again.problem(), (409, "notebook_running"));
+        assert_eq!(api.ask("DELETE", &format!("notebooks/{id}"), None).await.problem(), (409, "notebook_running"));
+        let found = api.ask("GET", &format!("notebooks/{id}"), None).await;
+        assert_eq!(found.body["spec"]["shutdownSeconds"], 7200);
+        assert_eq!(found.body["spec"]["registryUsername"], "ada");
+        let sessions = api.ask("GET", &format!("notebooks/{id}/sessions"), None).await;
+        assert_eq!(sessions.body["items"].as_array().unwrap().len(), 1, "{}", sessions.text);
+        assert_eq!(api.ask("GET", "notebooks?live=true&tag=none", None).await.body["items"], json!([]));
+        assert_eq!(api.ask("GET", "notebooks?live=true", None).await.body["items"][0]["id"], json!(id));
+        assert_eq!(api.ask("GET", "jobs", None).await.body["items"], json!([]), "a session is no job");
+    }
+}

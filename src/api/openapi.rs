@@ -26,6 +26,7 @@ use crate::service::Services;
     tags(
         (name = "jobs", description = "Runs of a command in a container"),
         (name = "experiments", description = "Settings of jobs that are kept, to be run again and again"),
+        (name = "workloads", description = "What containers serve"),
         (name = "datasets", description = "Files that belong together, in versions that never change once committed"),
         (name = "dataset files", description = "What is in a version: put, fetched, listed, compared"),
         (name = "uploads", description = "Archives that become workspaces"),
@@ -104,6 +105,8 @@ mod tests {
         ("/jobs", &["get", "post"]),
         ("/jobs/{id}", &["get", "delete"]),
         ("/jobs/{id}/stop", &["post"]),
+        ("/workloads/{id}/open", &["post"]),
+        ("/workloads/{id}/tokens", &["post"]),
         ("/jobs/{id}/clone", &["post"]),
         ("/experiments", &["get", "post"]),
         ("/experiments/{id}", &["get", "patch", "delete"]),

@@ -29,7 +29,7 @@ pub async fn scope<F: Future>(id: String, future: F) -> F::Output {
 /// headers never are.
 pub async fn stamp(source: Arc<dyn IdSource>, request: Request, next: Next) -> Response {
     let id = given(request.headers()).unwrap_or_else(|| random_text(&*source, 16));
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (method, path) = (request.method().clone(), without_secrets(request.uri().path()));
     let span = tracing::info_span!("request", request.id = %id, %method, path);
     let answer = async {
         let begun = Instant::now();
@@ -50,9 +50,28 @@ pub async fn stamp(source: Arc<dyn IdSource>, request: Request, next: Next) -> R
     response
 }
 
+/// Leaves out the parts of a path that are secrets themselves: they begin with `~`.
+fn without_secrets(path: &str) -> String {
+    if !path.contains("/~") {
+        return path.to_owned();
+    }
+    path.split('/').map(|part| if part.starts_with('~') { "~" } else { part }).collect::<Vec<_>>().join("/")
+}
+
 /// Returns the client's id if it cannot do harm in a log.
 fn given(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(HEADER)?.to_str().ok()?;
     let decent = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     ((1..=64).contains(&text.len()) && text.bytes().all(decent)).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_in_a_path_is_not_logged() {
+        assert_eq!(without_secrets("/a/~5.key.sig/b"), "/a/~/b");
+        assert_eq!(without_secrets("/a~b/c"), "/a~b/c");
+    }
 }

@@ -11,7 +11,7 @@ use super::{
     diff, events, experiments, file_listing, gpus, health, imports, job_charts, job_logs, job_metrics, jobs, keys,
     known_files, lineage, machine_types, metrics, notebooks, openapi, projects, queue, secrets, session,
     shell::{self, Shell},
-    signed, signed_artifacts, storage, storage_providers, uploads, versions,
+    signed, signed_artifacts, storage, storage_providers, tls, uploads, versions, workloads,
 };
 use crate::service::Services;
 
@@ -32,6 +32,7 @@ fn closed_routes() -> OpenApiRouter<Services> {
         .merge(job_metrics::routes())
         .merge(artifacts::routes())
         .merge(notebooks::routes())
+        .merge(workloads::routes())
         .merge(uploads::routes())
         .merge(storage_providers::routes())
         .merge(datasets::routes())
@@ -62,6 +63,7 @@ fn open_routes() -> OpenApiRouter<Services> {
         .merge(health::open_routes())
         .merge(signed::open_routes())
         .merge(signed_artifacts::open_routes())
+        .merge(tls::open_routes())
 }
 
 /// Returns the description of the whole API.
@@ -218,6 +220,7 @@ pub mod tests {
                 memory_capacity_bytes: 8 << 30,
                 avoid_busy_gpus: true,
                 notebooks: Default::default(),
+                names: Default::default(),
                 storage: service::StorageSettings {
                     team_quota_bytes,
                     longest_signed_url: Duration::from_secs(86_400),
@@ -427,6 +430,7 @@ pub mod tests {
                 let answer = api.send(&method.to_uppercase(), &path, &[], None).await;
                 let open = path.contains("/v1/signed/")
                     || path.ends_with("/healthz")
+                    || path.ends_with("/ca.pem")
                     || (path.ends_with("/session") && method == "post");
                 assert_eq!(answer.status == 401, !open, "{method} {path}: {}", answer.status);
                 closed += usize::from(!open);

@@ -1,22 +1,27 @@
-//! Speaks HTTP/1.1 on a socket: accepts, bounds, and drains.
+//! Speaks HTTP/1.1 on sockets, plain or beneath TLS: accepts, bounds, and drains.
 
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, extract::ConnectInfo};
+use http::{HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
-use tokio_util::sync::CancellationToken;
-use tower_http::add_extension::AddExtension;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_http::{add_extension::AddExtension, set_header::SetRequestHeaderLayer};
 
 use super::slow_reader::Paced;
+use crate::auth::Certificates;
+
+/// In which a request says that it came by HTTPS.
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// How long the head of a request may take to arrive, and how long a connection may be idle.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -29,98 +34,180 @@ const UNREAD: Duration = Duration::from_secs(60);
 /// How long to wait after an accept that failed for want of file descriptors or memory.
 const BREATHER: Duration = Duration::from_millis(100);
 
-/// The address cannot be listened on.
+/// How long the handshake of TLS may take.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// The address cannot be listened on. Each names the setting that chooses another.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    #[error("{0} is taken, perhaps by another gradientd: stop that, or choose another address with --listen")]
-    Taken(SocketAddr),
-    #[error("this user may not listen on port {}: take one above 1023 with --listen", .0.port())]
-    Forbidden(SocketAddr),
-    #[error("this machine has no address {}: choose another with --listen", .0.ip())]
-    NotHere(SocketAddr),
+    #[error("{0} is taken, perhaps by another gradientd: stop that, or choose another address with {1}")]
+    Taken(SocketAddr, &'static str),
+    #[error("this user may not listen on port {}: take one above 1023 with {}", .0.port(), .1)]
+    Forbidden(SocketAddr, &'static str),
+    #[error("this machine has no address {}: choose another with {}", .0.ip(), .1)]
+    NotHere(SocketAddr, &'static str),
     #[error("cannot listen on {address}")]
     Other { address: SocketAddr, source: io::Error },
 }
 
-/// Listens on `address`.
+/// Listens on `address`, which `setting` chooses.
 ///
 /// # Errors
 /// [`BindError`], in words that say what to do.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+pub async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).await.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => BindError::Taken(address),
-        io::ErrorKind::PermissionDenied => BindError::Forbidden(address),
-        io::ErrorKind::AddrNotAvailable => BindError::NotHere(address),
+        io::ErrorKind::AddrInUse => BindError::Taken(address, setting),
+        io::ErrorKind::PermissionDenied => BindError::Forbidden(address, setting),
+        io::ErrorKind::AddrNotAvailable => BindError::NotHere(address, setting),
         _ => BindError::Other { address, source },
     })
 }
 
-/// Answers requests on `listener` until `shutdown`; then accepts no more, lets those in progress
-/// end within `grace`, and returns. At most `connections` are open at the same time; more wait to
-/// be accepted. Streams have to end by themselves on `shutdown`.
-pub async fn serve(
-    listener: TcpListener,
+/// What is spoken on a listener beneath HTTP.
+#[derive(Clone)]
+pub enum Door {
+    Plain,
+    Tls(Arc<Certificates>),
+}
+
+/// One of the connections that may be open at the same time. Who goes on with a connection after its
+/// request, as a websocket does, keeps it.
+#[derive(Clone)]
+pub struct Place {
+    _held: Arc<OwnedSemaphorePermit>,
+}
+
+/// Answers requests, on any number of listeners.
+#[derive(Clone)]
+pub struct Server {
     router: Router,
     shutdown: CancellationToken,
     grace: Duration,
-    connections: u32,
-) {
-    let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(connections as usize));
-    let mut stop = pin!(shutdown.cancelled());
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = &mut stop => break,
-            accepted = accept(&listener, &places) => accepted,
+    places: Arc<Semaphore>,
+}
+
+impl Server {
+    /// A server until `shutdown`. At most `connections` are open at the same time, on all listeners
+    /// together; more wait to be accepted.
+    pub fn new(router: Router, shutdown: CancellationToken, grace: Duration, connections: u32) -> Self {
+        Self { router, shutdown, grace, places: Arc::new(Semaphore::new(connections as usize)) }
+    }
+
+    /// Answers on `listener` until the shutdown; then accepts no more, lets requests in progress end
+    /// within the grace, and returns. Streams have to end by themselves on the shutdown.
+    pub async fn serve(&self, listener: TcpListener, door: Door) {
+        let open = TaskTracker::new();
+        // By HTTPS, requests say what a proxy that speaks TLS says, so that links are written alike.
+        let https = SetRequestHeaderLayer::overriding(FORWARDED_PROTO, HeaderValue::from_static("https"));
+        let router = match door {
+            Door::Plain => self.router.clone(),
+            Door::Tls(_) => self.router.clone().layer(https),
         };
-        match accepted {
-            Ok((place, stream, peer)) => answer(&graceful, &router, stream, peer, place),
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection; trying again in {BREATHER:?}");
-                tokio::time::sleep(BREATHER).await;
+        let mut stop = pin!(self.shutdown.cancelled());
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = &mut stop => break,
+                accepted = self.accept(&listener) => accepted,
+            };
+            match accepted {
+                Ok((place, stream, peer)) => {
+                    let (router, shutdown) = (router.clone(), self.shutdown.clone());
+                    let connection = Connection { router, shutdown, peer, place };
+                    open.spawn(connection.run(stream, door.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection; trying again in {BREATHER:?}");
+                    tokio::time::sleep(BREATHER).await;
+                }
             }
         }
+        drop(listener);
+        open.close();
+        let grace = self.grace;
+        if tokio::time::timeout(grace, open.wait()).await.is_err() {
+            tracing::warn!(open = open.len(), "requests were still in progress after {grace:?} and were cut off");
+        }
     }
-    drop(listener);
-    let open = graceful.count();
-    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
-        tracing::warn!(open, "requests were still in progress after {grace:?} and were cut off");
+
+    async fn accept(&self, listener: &TcpListener) -> io::Result<(Place, TcpStream, SocketAddr)> {
+        let place = self.places.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let (stream, peer) = listener.accept().await?;
+        Ok((Place { _held: Arc::new(place) }, stream, peer))
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(OwnedSemaphorePermit, TcpStream, SocketAddr)> {
-    let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
-    let (stream, peer) = listener.accept().await?;
-    Ok((place, stream, peer))
-}
-
-fn answer(
-    graceful: &GracefulShutdown,
-    router: &Router,
-    stream: TcpStream,
+/// A connection that was accepted.
+struct Connection {
+    router: Router,
+    shutdown: CancellationToken,
     peer: SocketAddr,
-    place: OwnedSemaphorePermit,
-) {
-    tune(&stream);
-    let service = TowerToHyperService::new(AddExtension::new(router.clone(), ConnectInfo(peer)));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_headers(HEADERS)
-        .max_buf_size(HEAD)
-        .serve_connection(TokioIo::new(Paced::new(stream)), service);
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
+    place: Place,
+}
+
+impl Connection {
+    async fn run(self, stream: TcpStream, door: Door) {
+        tune(&stream);
+        let certificates = match door {
+            Door::Plain => return self.answer(Paced::new(stream)).await,
+            Door::Tls(certificates) => certificates,
+        };
+        let shaking = tokio::time::timeout(HANDSHAKE_TIME, shake(stream, &certificates));
+        match self.shutdown.run_until_cancelled(shaking).await {
+            Some(Ok(Ok(stream))) => self.answer(stream).await,
+            Some(Ok(Err(error))) => tracing::debug!(%error, peer = %self.peer, "the TLS handshake failed"),
+            Some(Err(_)) => tracing::debug!(peer = %self.peer, "the TLS handshake took too long"),
+            None => {}
+        }
+    }
+
+    async fn answer(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let Self { router, shutdown, peer, place } = self;
+        let service = AddExtension::new(AddExtension::new(router, place), ConnectInfo(peer));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIME)
+            .max_headers(HEADERS)
+            .max_buf_size(HEAD)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        let ended = match shutdown.run_until_cancelled(connection.as_mut()).await {
+            Some(ended) => ended,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, %peer, "connection ended early");
         }
-        drop(place);
-    });
+    }
 }
+
+/// Speaks TLS on a connection, unless the other side speaks HTTP without it: they are told.
+async fn shake(
+    mut stream: TcpStream,
+    certificates: &Certificates,
+) -> io::Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>> {
+    if let Ok(address) = stream.local_addr() {
+        certificates.reached_at(address.ip());
+    }
+    let mut first = [0];
+    // A handshake begins with a byte that is no letter, a request with the letters of its method.
+    if stream.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase() {
+        // What came is read, for a connection that is closed on unread bytes loses the answer.
+        let _ = stream.read(&mut [0; 4096]).await?;
+        stream.write_all(SPEAK_TLS.as_bytes()).await?;
+        stream.shutdown().await?;
+        return Err(io::Error::other("it was HTTP without TLS"));
+    }
+    certificates.handshake(Paced::new(stream)).await
+}
+
+/// What is answered to HTTP where TLS is spoken.
+const SPEAK_TLS: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\
+    Content-Length: 38\r\n\r\nThis port speaks HTTPS: use https://.\n";
 
 /// A socket that is gone, so that nothing can be set, shows soon enough.
 fn tune(stream: &TcpStream) {
@@ -134,11 +221,7 @@ fn tune(stream: &TcpStream) {
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        sync::Notify,
-        task::JoinHandle,
-    };
+    use tokio::{sync::Notify, task::JoinHandle};
 
     use super::*;
 
@@ -149,9 +232,10 @@ mod tests {
     }
 
     async fn start(router: Router, grace: Duration, connections: u32) -> Running {
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap(), "--listen").await.unwrap();
         let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let task = tokio::spawn(serve(listener, router, shutdown.clone(), grace, connections));
+        let server = Server::new(router, shutdown.clone(), grace, connections);
+        let task = tokio::spawn(async move { server.serve(listener, Door::Plain).await });
         Running { address, shutdown, task }
     }
 
@@ -209,7 +293,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_who_reads_nothing_is_given_up() {
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap(), "--listen").await.unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         tune(&stream);
@@ -243,8 +327,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_taken_port_says_what_to_do() {
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let error = bind(listener.local_addr().unwrap()).await.unwrap_err().to_string();
+        let listener = bind("127.0.0.1:0".parse().unwrap(), "--listen").await.unwrap();
+        let error = bind(listener.local_addr().unwrap(), "--listen").await.unwrap_err().to_string();
         assert!(error.contains("--listen") && error.contains("is taken"), "{error}");
     }
 }

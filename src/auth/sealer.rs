@@ -6,9 +6,7 @@
 //! value cannot be moved to another row.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,8 +17,11 @@ use chacha20poly1305::{
 };
 use zeroize::Zeroizing;
 
-use super::Secret;
-use crate::domain::id::{IdSource, random_text};
+use super::{
+    Secret,
+    key_file::{self, KeyFileError},
+};
+use crate::domain::id::IdSource;
 
 const KEY: usize = 32;
 const NONCE: usize = 24;
@@ -64,7 +65,9 @@ impl Sealer {
     pub fn open_or_create(path: &Path, source: Arc<dyn IdSource>) -> Result<Self, SealError> {
         let wrap = |source| SealError::Io { path: path.to_owned(), source };
         if !path.try_exists().map_err(wrap)? {
-            create(path, &*source).map_err(wrap)?;
+            let mut key = Zeroizing::new([0; KEY]);
+            source.fill(&mut *key);
+            key_file::create(path, &*key, &*source).map_err(wrap)?;
         }
         let key = read(path)?;
         let cipher = XChaCha20Poly1305::new_from_slice(&*key).map_err(|_| SealError::BadKey(path.to_owned()))?;
@@ -112,48 +115,21 @@ impl std::fmt::Debug for Sealer {
     }
 }
 
-/// Writes a new key beside its place and links it there, so that there is never half a key. If
-/// another process is first, its key stays.
-fn create(path: &Path, source: &dyn IdSource) -> io::Result<()> {
-    let mut key = Zeroizing::new([0; KEY]);
-    source.fill(&mut *key);
-    let draft = path.with_added_extension(random_text(source, 12));
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        file.write_all(&*key)?;
-        file.sync_all()?;
-        // Unlike a rename, a link never replaces a key that something may be sealed under already.
-        match fs::hard_link(&draft, path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            linked => linked,
-        }
-    })();
-    let _ = fs::remove_file(&draft);
-    written?;
-    match path.parent() {
-        Some(parent) => File::open(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?.sync_all(),
-        None => Ok(()),
-    }
-}
-
 fn read(path: &Path) -> Result<Zeroizing<[u8; KEY]>, SealError> {
-    let wrap = |source| SealError::Io { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(wrap)?;
-    let mode = file.metadata().map_err(wrap)?.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(SealError::Exposed { path: path.to_owned(), mode });
-    }
-    if file.metadata().map_err(wrap)?.len() != KEY as u64 {
-        return Err(SealError::BadKey(path.to_owned()));
-    }
-    let mut key = Zeroizing::new([0; KEY]);
-    file.read_exact(&mut *key).map_err(wrap)?;
-    Ok(key)
+    let path = path.to_owned();
+    let bytes = match key_file::read(&path) {
+        Ok(bytes) => bytes,
+        Err(KeyFileError::Exposed(mode)) => return Err(SealError::Exposed { path, mode }),
+        Err(KeyFileError::Io(source)) => return Err(SealError::Io { path, source }),
+    };
+    let key: [u8; KEY] = bytes[..].try_into().map_err(|_| SealError::BadKey(path))?;
+    Ok(Zeroizing::new(key))
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
+        fs,
         os::unix::fs::PermissionsExt,
         sync::atomic::{AtomicU8, Ordering},
     };

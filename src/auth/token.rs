@@ -126,6 +126,14 @@ token!(
     "gdp_"
 );
 token!(/** Opens one browser session, once, within minutes. */ SignInToken, "a sign-in token", "gdi_");
+token!(/** Lets a browser in to what one workload serves, once, within a minute. */ Ticket, "a ticket", "gdt_");
+token!(
+    /** What a browser holds in its cookie for what one workload serves. Good for nothing else. */
+    WorkloadSession,
+    "a session with a workload",
+    "gdc_"
+);
+token!(/** Opens what one workload serves, for an editor or a script. */ WorkloadToken, "a workload's token", "gdw_");
 
 #[cfg(test)]
 mod tests {

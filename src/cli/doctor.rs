@@ -22,7 +22,9 @@ use tokio::{
 use super::{local, print, settings::SettingsArgs};
 use crate::{
     app,
+    auth::{Certificate, Certificates},
     config::Config,
+    domain::time::Timestamp,
     executor::{EngineInfo, Executor, GpuAccess, docker::Docker},
     gpu::{
         GpuInventory,
@@ -35,6 +37,8 @@ use crate::{
 
 /// How long one look may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long before its end an admin's certificate is to be renewed.
+const RENEW: Duration = Duration::from_secs(14 * 86_400);
 /// The oldest kernel that is tested, major and minor.
 const KERNEL: (u32, u32) = (5, 4);
 
@@ -94,6 +98,8 @@ pub fn run(args: &SettingsArgs) -> anyhow::Result<()> {
             disk(&config),
             address(config.server.listen).await,
             reach(config.server.listen),
+            tls_address(config.server.tls_listen).await,
+            certificate(&config),
             engine,
             pushes(&config).await,
             gpus(&config, gpu_access).await,
@@ -204,6 +210,54 @@ async fn address(listen: SocketAddr) -> Finding {
     }
 }
 
+async fn tls_address(listen: SocketAddr) -> Finding {
+    let what = "https address";
+    let way = "choose another address with server.tls_listen";
+    match TcpListener::bind(listen).await {
+        Ok(_) => good(what, format!("{listen} is free")),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => match timeout(PATIENCE, knock(listen)).await {
+            Ok(Ok(true)) => good(what, format!("gradientd answers at {listen}")),
+            _ => bad(what, format!("another program listens on {listen}: stop it, or {way}")),
+        },
+        Err(error) => bad(what, format!("{listen} cannot be listened on ({error}): {way}")),
+    }
+}
+
+/// Asks without TLS, which the daemon answers with a hint of its own.
+async fn knock(listen: SocketAddr) -> io::Result<bool> {
+    let answer = exchange(listen, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await?;
+    Ok(answer.contains("This port speaks HTTPS"))
+}
+
+/// Says what the TLS listener shows, and until when.
+fn certificate(config: &Config) -> Finding {
+    let what = "certificate";
+    let now = app::clock().now();
+    if let (Some(certificate), Some(key)) = (&config.server.tls_certificate, &config.server.tls_key) {
+        let shown = match Certificate::read(certificate, key, now) {
+            Ok(shown) => shown,
+            Err(error) => return bad(what, chain(&error)),
+        };
+        let words = format!("{} for {}, until {}", certificate.display(), shown.names.join(", "), day(shown.ends));
+        return match shown.ends <= now.plus(RENEW) {
+            true => lacking(what, format!("{words}: renew it")),
+            false => good(what, words),
+        };
+    }
+    let words = "of this box's own authority, renewed by itself";
+    match Certificates::authority_ends(&config.data.dir.join("keys")) {
+        Ok(ends) => good(what, format!("{words}; the authority's own is good until {}", day(ends))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            good(what, format!("{words}; the authority will be made at the next start"))
+        }
+        Err(_) => good(what, words),
+    }
+}
+
+fn day(time: Timestamp) -> String {
+    time.to_string().chars().take(10).collect()
+}
+
 /// Says who can reach `listen`.
 fn reach(listen: SocketAddr) -> Finding {
     let what = "reach";
@@ -221,19 +275,24 @@ fn reach(listen: SocketAddr) -> Finding {
 
 /// Asks the daemon at `listen` for its version.
 async fn ask(listen: SocketAddr) -> io::Result<String> {
+    let request = "GET /api/v1/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let answer = exchange(listen, request).await?;
+    let body = answer.split("\r\n\r\n").nth(1).and_then(|body| serde_json::from_str::<serde_json::Value>(body).ok());
+    let version = body.as_ref().and_then(|body| body["version"].as_str());
+    version.map(str::to_owned).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+/// Sends a request to whoever listens at `listen`, and returns all that comes back.
+async fn exchange(listen: SocketAddr, request: &str) -> io::Result<String> {
     let mut address = listen;
     if listen.ip().is_unspecified() {
         address.set_ip(if listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
     }
     let mut stream = TcpStream::connect(address).await?;
-    let request = "GET /api/v1/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(64 * 1024).read_to_end(&mut answer).await?;
-    let answer = String::from_utf8_lossy(&answer);
-    let body = answer.split("\r\n\r\n").nth(1).and_then(|body| serde_json::from_str::<serde_json::Value>(body).ok());
-    let version = body.as_ref().and_then(|body| body["version"].as_str());
-    version.map(str::to_owned).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 /// Also returns how the engine can hand out GPUs, where it answers.

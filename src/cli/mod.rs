@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand};
 use crate::{config::ConfigError, telemetry::LogError};
 
 pub mod backup;
+mod ca_bundle;
 pub mod config;
 pub mod data_dir;
 pub mod doctor;

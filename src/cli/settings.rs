@@ -19,6 +19,9 @@ pub struct SettingsArgs {
     /// Listen on this address and port (server.listen)
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
+    /// Serve what containers serve on this address and port (server.workload_listen)
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    workload_listen: Option<String>,
     /// Set any one setting; may be repeated
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
@@ -34,6 +37,7 @@ impl SettingsArgs {
             file: self.config.clone(),
             data_dir: self.data_dir.clone(),
             listen: self.listen.clone(),
+            workload_listen: self.workload_listen.clone(),
             set: self.set.clone(),
         })
     }

@@ -68,6 +68,26 @@ pub fn check(config: &Config) -> Result<Vec<Warning>, Flaw> {
             format!("“{host}” is not a host name: leave out the scheme, the port and the path"),
         )?;
     }
+    if let Some(domain) = &config.server.workload_domain {
+        demand(
+            is_name(domain) && domain.contains('.') && !domain.ends_with('.'),
+            "server.workload_domain",
+            format!("“{domain}” is not a domain: write it like work.lab.example, without a scheme, a port or “*.”"),
+        )?;
+    }
+    demand(
+        config.server.workload_listen != config.server.listen || config.server.listen.port() == 0,
+        "server.workload_listen",
+        "must not be the address of server.listen: it has to be another origin",
+    )?;
+    let server = &config.server;
+    demand(
+        server.tls_listen != server.listen || server.listen.port() == 0,
+        "server.tls_listen",
+        "must be another address or port than server.listen",
+    )?;
+    let whole = "a certificate needs its key: set server.tls_certificate and server.tls_key, or neither";
+    demand(server.tls_certificate.is_some() == server.tls_key.is_some(), "server.tls_certificate", whole)?;
     Ok(warnings(config))
 }
 
@@ -78,6 +98,17 @@ fn warnings(config: &Config) -> Vec<Warning> {
         warnings.push(Warning(format!(
             "listening on {listen}: keys cross the network in the clear unless a proxy with TLS is in front"
         )));
+    }
+    if !config.server.workload_listen.ip().is_loopback() && !config.server.workload_https {
+        warnings.push(Warning(format!(
+            "what containers serve is reachable on {}: it crosses the network in the clear unless a proxy with TLS is in front (server.workload_https)",
+            config.server.workload_listen
+        )));
+    }
+    if config.server.workload_cookies_by_path {
+        warnings.push(Warning(
+            "server.workload_cookies_by_path is on: in a browser, the page of one workload can read and use all others that the same person has open".to_owned(),
+        ));
     }
     if !config.engine.publish_address.is_loopback() {
         warnings.push(Warning(format!(
@@ -116,13 +147,15 @@ mod tests {
     #[test]
     fn values_that_make_no_sense_are_named() {
         type Change = fn(&mut Config);
-        let cases: [(&str, Change); 7] = [
+        let cases: [(&str, Change); 9] = [
             ("limits.body", |config| config.limits.body = ByteSize(0)),
             ("engine.pids", |config| config.engine.pids = 0),
             ("engine.network", |config| config.engine.network = "a b".into()),
             ("disk.warn_percent", |config| config.disk.warn_percent = 99),
             ("disk.refuse_percent", |config| config.disk.refuse_percent = 101),
             ("server.hosts", |config| config.server.hosts = vec!["https://x".into()]),
+            ("server.tls_listen", |config| config.server.tls_listen = config.server.listen),
+            ("server.tls_certificate", |config| config.server.tls_key = Some("key.pem".into())),
             ("gpu.poll_interval", |config| config.gpu.poll_interval.0 = std::time::Duration::ZERO),
         ];
         for (key, change) in cases {

@@ -19,7 +19,11 @@ use super::{Config, Warning, check};
 pub const DEFAULT_FILE: &str = "/etc/gradientd/gradientd.toml";
 
 /// The environment's short forms and what they stand for.
-const SHORT_FORMS: [(&str, &str); 2] = [("GRADIENTD_DATA_DIR", "data.dir"), ("GRADIENTD_LISTEN", "server.listen")];
+const SHORT_FORMS: [(&str, &str); 3] = [
+    ("GRADIENTD_DATA_DIR", "data.dir"),
+    ("GRADIENTD_LISTEN", "server.listen"),
+    ("GRADIENTD_WORKLOAD_LISTEN", "server.workload_listen"),
+];
 
 /// Tables whose keys are the admin's own names.
 const FREE_TABLES: [&str; 1] = ["scheduler.aliases"];
@@ -33,6 +37,8 @@ pub struct ConfigArgs {
     pub data_dir: Option<String>,
     /// `--listen`.
     pub listen: Option<String>,
+    /// `--workload-listen`.
+    pub workload_listen: Option<String>,
     /// `--set section.key=value`, in order.
     pub set: Vec<String>,
 }
@@ -182,8 +188,11 @@ fn environment_layers(
 
 fn flag_layers(args: &ConfigArgs, known: &Dict) -> Result<Vec<Layer>, ConfigError> {
     let mut layers = Vec::new();
-    for (flag, key, value) in [("--data-dir", "data.dir", &args.data_dir), ("--listen", "server.listen", &args.listen)]
-    {
+    for (flag, key, value) in [
+        ("--data-dir", "data.dir", &args.data_dir),
+        ("--listen", "server.listen", &args.listen),
+        ("--workload-listen", "server.workload_listen", &args.workload_listen),
+    ] {
         layers.extend(value.as_ref().map(|text| Layer { dict: nested(key, text, known), origin: flag.into() }));
     }
     for text in &args.set {

@@ -12,12 +12,12 @@ use super::{ByteSize, Span};
 pub struct Storage {
     /// Most bytes that one team may keep on this disk: datasets, `/storage`, artifacts, workspaces and
     /// uploads together; a directory in one of them that is not a dataset counts 4 KiB. 0 is no limit.
-    /// Default 0.
+    /// Default `0B`.
     pub team_quota: ByteSize,
     /// Most bytes of versions on S3 that are kept on this disk as well; the least recently used go
     /// first, never one that is mounted. Default `100GiB`.
     pub cache: ByteSize,
-    /// Largest single file of a dataset. Default `1024GiB`.
+    /// Largest single file of a dataset. Default `1TiB`.
     pub file: ByteSize,
     /// Most files in one version. A draft in a bucket is held to it when it is committed, any other while it
     /// fills. Directories are only there where files are. Default 10000000.

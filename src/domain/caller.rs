@@ -127,6 +127,8 @@ actions! {
     StartExperiment: Write, "start experiments";
     StopExperiment: Write, "stop experiments";
     DeleteExperiment: Write, "delete experiments";
+    /// What a container serves. It may be a shell, so looking is not enough.
+    OpenWorkload: Write, "open what containers serve";
     /// Datasets with their versions, files and lineage.
     ViewDatasets: Read, "look at datasets";
     CreateDataset: Write, "create datasets";

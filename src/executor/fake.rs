@@ -216,6 +216,7 @@ impl Executor for FakeEngine {
                     name: container.plan.name.clone(),
                     labels: container.plan.labels.clone(),
                     state: container.state,
+                    ip: (container.state == ContainerState::Running).then(|| [127, 0, 0, 1].into()),
                 })
                 .collect())
         })

@@ -120,6 +120,8 @@ pub struct ContainerSummary {
     pub name: String,
     pub labels: BTreeMap<String, String>,
     pub state: ContainerState,
+    /// Address on the box's network, while it runs.
+    pub ip: Option<std::net::IpAddr>,
 }
 
 /// Where a container is in its life.

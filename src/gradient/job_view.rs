@@ -2,14 +2,15 @@
 
 use serde::Serialize;
 
-use super::clusters;
+use super::{clusters, metrics_url::MetricsAt};
 use crate::{
     domain::{
+        caller::Caller,
         id::{JobId, ProjectId, UserId},
         time::Timestamp,
         workload::{Command, State, Workload},
     },
-    service::jobs::JobNow,
+    service::{Services, jobs::JobNow},
 };
 
 /// A job. The client takes most numbers as text and passes over what is not.
@@ -44,6 +45,17 @@ pub struct JobView {
     dt_finished: Option<Timestamp>,
     dt_teardown_started: Option<Timestamp>,
     dt_teardown_finished: Option<Timestamp>,
+    /// Where its metrics are, without a scheme.
+    #[serde(rename = "metricsURL")]
+    metrics_url: Option<String>,
+}
+
+impl JobView {
+    /// Says where the job's metrics are, for whoever it is shown to.
+    #[must_use]
+    pub fn with_metrics(self, at: &MetricsAt, services: &Services, caller: &Caller) -> Self {
+        Self { metrics_url: at.url(services, caller, &self.id), ..self }
+    }
 }
 
 impl From<JobNow> for JobView {
@@ -83,6 +95,7 @@ impl From<JobNow> for JobView {
             dt_finished: workload.finished_at,
             dt_teardown_started: workload.teardown_started_at,
             dt_teardown_finished: workload.teardown_finished_at,
+            metrics_url: None,
         }
     }
 }

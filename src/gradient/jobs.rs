@@ -15,6 +15,7 @@ use super::{
     held::held,
     job_view::JobView,
     job_wire::JobWire,
+    metrics_url::MetricsAt,
     pages::{self, PAGE},
 };
 use crate::{
@@ -55,7 +56,12 @@ pub async fn create(
 }
 
 /// Lists jobs, newest first.
-pub async fn list(State(services): State<Services>, caller: Caller, filter: Filter) -> Result<Json<Jobs>, Problem> {
+pub async fn list(
+    State(services): State<Services>,
+    caller: Caller,
+    at: MetricsAt,
+    filter: Filter,
+) -> Result<Json<Jobs>, Problem> {
     let experiment = match filter.wants("experimentId") {
         Some(named) => Some(services.experiment(&caller, &named.parse()?).await?.experiment.id),
         None => None,
@@ -68,7 +74,8 @@ pub async fn list(State(services): State<Services>, caller: Caller, filter: Filt
     let read = |before, _| services.jobs(&caller, wanted.clone(), before, PAGE);
     let tagged = |now: &JobNow| filter.wants_tags(&now.job.tags);
     let found = pages::some(&filter, read, |now| now.job.workload.seq, tagged).await?;
-    Ok(Json(Jobs { job_list: found.into_iter().map(JobView::from).collect() }))
+    let shown = |now| JobView::from(now).with_metrics(&at, &services, &caller);
+    Ok(Json(Jobs { job_list: found.into_iter().map(shown).collect() }))
 }
 
 /// Names a job, in a body or in a query.
@@ -82,10 +89,11 @@ pub struct Named {
 pub async fn details(
     State(services): State<Services>,
     caller: Caller,
+    at: MetricsAt,
     api::Json(named): api::Json<Named>,
 ) -> Result<Json<Value>, Problem> {
     let (now, _) = services.job(&caller, &named.job_id.parse()?).await?;
-    Ok(Json(json!({ "job": JobView::from(now) })))
+    Ok(Json(json!({ "job": JobView::from(now).with_metrics(&at, &services, &caller) })))
 }
 
 /// Asks for a job to end.

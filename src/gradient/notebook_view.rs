@@ -2,14 +2,15 @@
 
 use serde::Serialize;
 
-use super::clusters;
+use super::{clusters, metrics_url::MetricsAt};
 use crate::{
     domain::{
+        caller::Caller,
         id::{JobId, NotebookId, ProjectId},
         notebook::{NotebookState, Session},
         time::Timestamp,
     },
-    service::notebooks::NotebookNow,
+    service::{Services, notebooks::NotebookNow},
 };
 
 /// A notebook.
@@ -44,9 +45,19 @@ pub struct NotebookView {
     dt_finished: Option<Timestamp>,
     dt_teardown_started: Option<Timestamp>,
     dt_teardown_finished: Option<Timestamp>,
+    /// Where the metrics of its latest session are, without a scheme.
+    #[serde(rename = "metricsURL")]
+    metrics_url: Option<String>,
 }
 
 impl NotebookView {
+    /// Says where its metrics are, for whoever it is shown to.
+    #[must_use]
+    pub fn with_metrics(self, at: &MetricsAt, services: &Services, caller: &Caller) -> Self {
+        let metrics_url = self.job_handle.as_ref().and_then(|session| at.url(services, caller, session));
+        Self { metrics_url, ..self }
+    }
+
     /// Shows a notebook to a team of that name.
     pub fn of(now: NotebookNow, namespace: &str) -> Self {
         let state = state(&now);
@@ -78,6 +89,7 @@ impl NotebookView {
             tags: notebook.tags,
             name: notebook.name,
             handle: notebook.id,
+            metrics_url: None,
         }
     }
 }

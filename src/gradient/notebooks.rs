@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     filter::Filter,
     held::held,
+    metrics_url::MetricsAt,
     notebook_view::NotebookView,
     notebook_wire::{NotebookWire, StartWire},
     pages::{self, PAGE},
@@ -173,6 +174,7 @@ pub struct Notebooks {
 pub async fn list(
     State(services): State<Services>,
     caller: Caller,
+    at: MetricsAt,
     filter: Filter,
 ) -> Result<Json<Notebooks>, Problem> {
     let named = ["projectHandle", "projectId"].into_iter().find_map(|field| filter.wants(field));
@@ -186,7 +188,8 @@ pub async fn list(
     let total = services.count_notebooks(&caller, wanted.clone()).await?;
     let running_total = services.count_notebooks(&caller, NotebookFilter { live: true, ..wanted }).await?;
     let namespace = services.who_am_i(&caller).await?.team_name;
-    let notebook_list = found.into_iter().map(|now| NotebookView::of(now, &namespace)).collect();
+    let shown = |now| NotebookView::of(now, &namespace).with_metrics(&at, &services, &caller);
+    let notebook_list = found.into_iter().map(shown).collect();
     Ok(Json(Notebooks { notebook_list, total, display_total: total, running_total }))
 }
 
@@ -194,12 +197,13 @@ pub async fn list(
 pub async fn details(
     State(services): State<Services>,
     caller: Caller,
+    at: MetricsAt,
     api::Json(Named { notebook_id }): api::Json<Named>,
 ) -> Result<Json<NotebookView>, Problem> {
     let id = services.notebook_named(&caller, &notebook_id).await?;
     let now = services.notebook(&caller, &id).await?;
     let namespace = services.who_am_i(&caller).await?.team_name;
-    Ok(Json(NotebookView::of(now, &namespace)))
+    Ok(Json(NotebookView::of(now, &namespace).with_metrics(&at, &services, &caller)))
 }
 
 #[cfg(test)]

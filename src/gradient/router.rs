@@ -10,8 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ROOT, clusters, dataset_files, dataset_tags, datasets, entity_tags, environment, experiments, job_artifacts,
-    job_logs, jobs, later, machine_types, notebook_files, notebooks, objects, projects, secrets, storage_providers,
-    teams, versions, web, workspace_upload,
+    job_logs, jobs, later, machine_types, metrics,
+    metrics_stream::{self, Streams},
+    metrics_url, notebook_files, notebooks, objects, projects, secrets, storage_providers, teams, versions, web,
+    workspace_upload,
 };
 use crate::{
     api::{KeyBook, caller},
@@ -107,12 +109,16 @@ fn data_routes() -> Router<Services> {
         )
 }
 
-/// The routes for whoever has a signed URL. Not nested: a path is read out of them byte for byte, from
+/// The routes for whoever has a signed URL, or an address with a pass in it. Not nested: a path is read out of them byte for byte, from
 /// the beginning.
 fn open_routes() -> Router<Services> {
     let at = |path: &str| format!("{ROOT}{path}");
     let files = get(objects::get).head(objects::head).put(objects::put).delete(objects::delete);
+    let watched = |call: &str| at(&format!("{}/metrics/api/v1/{call}", metrics_url::WATCH));
     Router::new()
+        .route(&watched("range"), get(metrics::range))
+        .route(&watched("list"), get(metrics::list))
+        .route(&watched("stream"), get(metrics_stream::stream))
         .route(&at(objects::OBJECTS), files)
         .route(&at(objects::PARTS), put(objects::put_part))
         .route(&at(objects::LISTINGS), get(objects::list))
@@ -124,8 +130,8 @@ pub fn router(services: Services, stop: CancellationToken) -> Router {
     let book: Arc<dyn KeyBook> = Arc::new(services.clone());
     let closed = closed_routes().fallback(later::not_here);
     let closed = caller::closed(closed, book);
-    let closed = closed.layer(Extension(stop)).with_state(services.clone());
-    let open = open_routes().with_state(services);
+    let closed = closed.layer(Extension(stop.clone())).with_state(services.clone());
+    let open = open_routes().layer(Extension(stop)).layer(Extension(Streams::default())).with_state(services);
     Router::new().route(&format!("{ROOT}/web/{{namespace}}/{{*rest}}"), get(web::lead)).merge(open).nest(ROOT, closed)
 }
 

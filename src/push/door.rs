@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::router;
 use crate::{
-    api::server,
+    api::server::{self, Server},
     domain::{
         board::{Board, LoopReport},
         time::Clock,
@@ -78,7 +78,10 @@ impl Door {
     async fn serve(&mut self, listener: TcpListener) {
         let close = self.stop.child_token();
         let routes = router::router(self.services.clone());
-        let served = tokio::spawn(server::serve(listener, routes, close.clone(), GRACE, CONNECTIONS));
+        let served = {
+            let server = Server::new(routes, close.clone(), GRACE, CONNECTIONS);
+            tokio::spawn(async move { server.serve(listener, server::Door::Plain).await })
+        };
         self.moved(None).await;
         close.cancel();
         // What is still in progress goes on beside the door that opens next.

@@ -6,7 +6,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use super::{Loop, Works, drive};
 use crate::{
     service::blocking,
-    store::{StoreError, events, idempotency, points, sessions, uploads, workloads},
+    store::{StoreError, events, idempotency, points, sessions, tickets, uploads, workloads},
 };
 
 const PERIOD: Duration = Duration::from_secs(600);
@@ -39,6 +39,7 @@ impl Loop for Collect {
             .write(move |tx| {
                 idempotency::prune(tx, keep_keys)?;
                 sessions::prune(tx, now)?;
+                tickets::prune(tx, now)?;
                 uploads::prune(tx, now)
             })
             .await?;

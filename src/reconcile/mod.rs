@@ -11,6 +11,7 @@
 //! - [`imports`] brings files into versions from elsewhere.
 //! - [`usage`] counts what teams keep, [`gc`] removes files that nothing refers to, [`fsck`] reads
 //!   stored ones again.
+//! - [`certificates`] exchanges the certificate of the TLS listener in good time.
 //! - [`collect`] removes what nobody needs any more; `outputs` makes versions of what runs wrote.
 //!
 //! Not here: what users may do, and any decision that needs a user's permission.
@@ -32,6 +33,7 @@ use crate::{
     store::Store,
 };
 
+pub mod certificates;
 pub mod collect;
 pub mod disk;
 pub mod ending;

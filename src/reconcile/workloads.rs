@@ -24,6 +24,7 @@ use super::{
 use crate::{
     domain::{
         board::{Contact, DiskRoom},
+        id::JobId,
         time::Timestamp,
         workload::{Ending, State, Wanted, Workload},
     },
@@ -101,6 +102,7 @@ impl Loop for Workloads {
         self.remember(&containers);
 
         let by_attempt = by_attempt(&containers);
+        works.board.set_addresses(addresses(&alive, &by_attempt));
         let seen_of = |workload: &Workload| {
             by_attempt.get(&(workload.id.as_str(), workload.attempt)).map_or(Seen::Absent, |container| seen(container))
         };
@@ -443,6 +445,20 @@ fn attempt_of(container: &ContainerSummary) -> Option<(&str, u32)> {
 
 fn by_attempt(containers: &[ContainerSummary]) -> HashMap<(&str, u32), &ContainerSummary> {
     containers.iter().filter_map(|container| Some((attempt_of(container)?, container))).collect()
+}
+
+/// Returns where the containers of the present attempts are, of those that run.
+fn addresses(
+    alive: &[Workload],
+    by_attempt: &HashMap<(&str, u32), &ContainerSummary>,
+) -> Vec<(JobId, std::net::IpAddr)> {
+    let reached = alive.iter().filter(|workload| workload.state.holds_resources());
+    reached
+        .filter_map(|workload| {
+            let container = by_attempt.get(&(workload.id.as_str(), workload.attempt))?;
+            Some((workload.id.clone(), container.ip?))
+        })
+        .collect()
 }
 
 fn seen(container: &ContainerSummary) -> Seen {

@@ -12,7 +12,10 @@ use crate::{
         id::{JobId, ProjectId, UploadId},
         workload::{Kind, Needs, Spec, Workspace},
     },
-    store::{Tx, secrets, uploads, workloads::NewWorkload},
+    store::{
+        Tx, secrets, uploads,
+        workloads::{self, NewWorkload},
+    },
 };
 
 /// A draft of which everything was found.
@@ -26,6 +29,16 @@ pub(super) struct Settled {
 }
 
 impl Services {
+    /// Refuses more work of a team that has as much waiting as it may.
+    pub(super) fn check_waiting(&self, tx: &Tx<'_>, caller: &Caller) -> Result<(), ServiceError> {
+        let limit = self.settings.jobs_waiting_per_team;
+        if workloads::waiting(tx, &caller.team, limit)? < limit {
+            return Ok(());
+        }
+        let message = format!("{limit} jobs of your team are waiting already, which is the most: try again later");
+        Err(ServiceError::TooMany { code: "too_many_waiting", message })
+    }
+
     /// Holds a draft to what there is. Makes the project that it names where there is none.
     ///
     /// # Errors

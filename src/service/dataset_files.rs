@@ -26,7 +26,7 @@ use crate::{
     },
     storage::{
         dataset::{BlobWriter, ListQuery, Replaced, TreeError},
-        s3::{Offered, S3Files},
+        s3::{FilesError, Offered, S3Files},
     },
 };
 
@@ -178,6 +178,9 @@ impl Services {
             put
         });
         let put = putting.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        if matches!(put, Err(FilesError::S3(_))) {
+            self.probes.doubt(&found.dataset.provider);
+        }
         let (content, replaced) = put.map_err(|error| of_files_at(error, &path))?;
         self.tell_progress(&found.version);
         Ok(FilePut { content, replaced })

@@ -110,11 +110,7 @@ impl Services {
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<Job, ServiceError> {
         let now = self.clock.now();
-        let limit = self.settings.jobs_waiting_per_team;
-        if workloads::waiting(tx, &caller.team, limit)? >= limit {
-            let message = format!("{limit} jobs of your team are waiting already, which is the most: try again later");
-            return Err(ServiceError::TooMany { code: "too_many_waiting", message });
-        }
+        self.check_waiting(tx, caller)?;
         let settled = self.settle(tx, caller, &checked)?;
         let (new, mounts) = settled.workload(caller, (id.clone(), Kind::Job), &checked);
         let seq = jobs::insert(tx, &new, origin, &checked.tags, now)?;
@@ -226,7 +222,7 @@ impl Services {
     }
 
     /// Finds what runs or ran, whatever it is for: a job, or a session of something else of the team's.
-    pub(crate) async fn find_run(&self, caller: &Caller, id: &JobId) -> Result<Workload, ServiceError> {
+    pub async fn find_run(&self, caller: &Caller, id: &JobId) -> Result<Workload, ServiceError> {
         caller.may(Action::ViewJobs)?;
         let (team, id) = (caller.team.clone(), id.clone());
         self.store

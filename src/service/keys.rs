@@ -133,7 +133,7 @@ impl Services {
     }
 
     /// Notes that a key is in use, once a minute.
-    async fn used(&self, key: Option<Key>) -> Option<Key> {
+    pub(super) async fn used(&self, key: Option<Key>) -> Option<Key> {
         let key = key?;
         let now = self.clock.now();
         if key.last_used_at.is_none_or(|time| now.since(time) > Duration::from_secs(60)) {

@@ -15,6 +15,7 @@ use crate::{
         board::Board,
         id::{IdSource, JobId},
         time::Clock,
+        web_name::Names,
     },
     storage::{dataset::DatasetStore, layout::DataDir, upload::UploadStore},
     store::Store,
@@ -23,6 +24,7 @@ use crate::{
 mod accepting;
 pub mod artifacts;
 pub mod box_now;
+mod bucket_probes;
 mod bucket_sweep;
 mod collecting;
 pub mod committing;
@@ -46,6 +48,7 @@ pub mod jobs;
 pub mod keys;
 pub mod lineage;
 pub mod logs;
+pub mod metrics_pass;
 mod mending;
 pub mod notebook_draft;
 pub mod notebook_listing;
@@ -57,6 +60,7 @@ pub mod pushes;
 pub mod queue;
 pub mod quota;
 pub mod references;
+pub mod run_metrics;
 pub mod s3_listing;
 pub mod s3_versions;
 pub mod secrets;
@@ -68,6 +72,7 @@ pub mod storage_providers;
 mod streams;
 pub mod tags;
 mod text;
+pub mod tickets;
 pub mod uploads;
 pub mod users;
 mod passes;
@@ -116,6 +121,8 @@ pub struct Services {
     pub(crate) buckets: Arc<storage_providers::OpenBuckets>,
     /// How much runs have pushed.
     pub(crate) pushed: Arc<pushes::PushedPoints>,
+    /// Those that took something just now.
+    pub(crate) probes: Arc<bucket_probes::BucketProbes>,
 }
 
 /// Uploads that are looked through at the same time.
@@ -135,6 +142,8 @@ pub struct Settings {
     pub memory_capacity_bytes: u64,
     /// Whether a GPU that a process of somebody else uses is left alone.
     pub avoid_busy_gpus: bool,
+    /// Where what containers serve is reached.
+    pub names: Names,
     pub storage: StorageSettings,
     pub notebooks: notebook_draft::NotebookRules,
 }
@@ -187,6 +196,7 @@ impl Services {
             care: Arc::default(),
             buckets: Arc::default(),
             pushed: Arc::default(),
+            probes: Arc::default(),
         }
     }
 

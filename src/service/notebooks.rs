@@ -240,6 +240,7 @@ impl Services {
             };
             return Err(ServiceError::Conflict { code, message });
         }
+        self.check_waiting(tx, caller)?;
         let kind = Kind::Notebook(notebook.id.clone());
         let (new, mounts) = self.settle(tx, caller, checked)?.workload(caller, (id, kind), checked);
         let seq = workloads::insert(tx, &new, now)?;

@@ -158,8 +158,11 @@ impl Services {
             self.find_version(caller, dataset, version).await?
         };
         let bucket = self.home(&found.dataset, &found.version.id).await?.s3;
-        if changes && bucket.is_none() && calls.iter().any(|call| call.purpose.brings_bytes()) {
-            self.check_quota(&caller.team, 0)?;
+        if changes && calls.iter().any(|call| call.purpose.brings_bytes()) {
+            match bucket {
+                None => self.check_quota(&caller.team, 0)?,
+                Some(_) => self.require_bucket_writable(&found.dataset).await?,
+            }
         }
         let (now, key) = (self.clock.now(), self.url_key());
         let longest = self.settings.storage.longest_signed_url;

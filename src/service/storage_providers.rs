@@ -268,6 +268,13 @@ impl Services {
         Ok((provider, Secret::new(secret)))
     }
 
+    /// Writes, reads and deletes something in the bucket of a team's S3 provider.
+    pub(super) async fn try_provider(&self, team: &TeamId, id: &ProviderId) -> Result<(), ServiceError> {
+        let (provider, secret) = self.s3_provider(team, id).await?;
+        let place = provider.s3.ok_or_else(managed_stays)?;
+        Ok(self.try_bucket(team, &place, &secret).await?)
+    }
+
     async fn try_place(&self, team: &TeamId, place: &S3Place, secret: &Secret<String>) -> Result<(), ServiceError> {
         let tried = self.try_bucket(team, place, secret).await;
         Ok(tried.map_err(|error| Invalid::new(error.setting(), "provider_check_failed", error.to_string()))?)

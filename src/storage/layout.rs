@@ -413,12 +413,12 @@ mod tests {
             assert_eq!(mode(&shared), 0o777);
         }
         dir.create_team_datasets(&team).unwrap();
-        let (blobs, datasets) = (dir.team_blobs(&team), dir.team_datasets(&team));
-        for private in
-            [dir.root(), &dir.keys(), &dir.uploads(), &dir.backups(), run.root(), &run.log(1), &blobs, &datasets]
-        {
+        let blobs = dir.team_blobs(&team);
+        for private in [dir.root(), &dir.keys(), &dir.uploads(), &dir.backups(), run.root(), &run.log(1), &blobs] {
             assert_eq!(mode(private), 0o700, "{}", private.display());
         }
+        // Sessions of notebooks have a mount of it, and see what they are told the name of.
+        assert_eq!(mode(&dir.team_datasets(&team)), 0o711);
     }
 
     #[test]

@@ -73,10 +73,11 @@ pub(super) fn standing(connection: &Connection) -> Result<Vec<Key>, StoreError> 
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Ends a key with every session that it opened. Says whether it was good before.
+/// Ends a key with every session that it opened and every ticket that it made. Says whether it was good before.
 pub fn revoke(tx: &Tx<'_>, id: &KeyId, now: Timestamp) -> Result<bool, StoreError> {
     let changed =
         tx.execute("UPDATE keys SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL", params![id, now])?;
+    tx.execute("DELETE FROM tickets WHERE key_id = ?1", [id])?;
     tx.execute("DELETE FROM sessions WHERE key_id = ?1", [id])?;
     Ok(changed > 0)
 }

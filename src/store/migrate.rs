@@ -13,6 +13,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0003_tags.sql"),
     include_str!("migrations/0004_kinds.sql"),
     include_str!("migrations/0005_experiments.sql"),
+    include_str!("migrations/0006_tickets.sql"),
     include_str!("migrations/0007_notebooks.sql"),
 ];
 

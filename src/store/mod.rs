@@ -36,6 +36,7 @@ pub mod secrets;
 pub mod sessions;
 pub mod storage_providers;
 pub mod teams;
+pub mod tickets;
 pub mod uploads;
 pub mod version_tags;
 pub mod version_uses;
@@ -209,6 +210,7 @@ pub fn check(path: &Path) -> Result<(), StoreError> {
 /// revoked. Blocks.
 pub fn shut_out_browsers(path: &Path) -> Result<Vec<Key>, StoreError> {
     let connection = Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    tickets::clear(&connection)?;
     sessions::clear(&connection)?;
     let standing = keys::standing(&connection)?;
     connection.close().map_err(|(_, error)| error)?;

@@ -152,7 +152,8 @@ pub fn holding(connection: &Connection) -> Result<Vec<Workload>, StoreError> {
 /// Returns how many workloads of a team wait, up to `limit`.
 pub fn waiting(connection: &Connection, team: &TeamId, limit: u32) -> Result<u32, StoreError> {
     let mut query = connection.prepare_cached(
-        "SELECT count(*) FROM (SELECT 1 FROM workloads WHERE team_id = ?1 AND kind = 'job' AND state = 'pending' LIMIT ?2)",
+        "SELECT count(*) FROM (SELECT 1 FROM workloads WHERE team_id = ?1
+             AND kind IN ('job', 'notebook', 'tensorboard') AND state = 'pending' LIMIT ?2)",
     )?;
     Ok(query.query_row(params![team, limit], |row| row.get(0))?)
 }

@@ -15,10 +15,12 @@ mod http;
 mod ingest;
 mod mount;
 mod numbers;
+mod proxy;
 mod read;
 mod run;
 mod s3;
 mod schedule;
+mod served;
 mod table;
 
 use table::Table;
@@ -26,7 +28,7 @@ use table::Table;
 type Part = (&'static str, fn(&mut Table));
 
 /// What can be asked for by name, in the order of the table.
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     ("schedule", schedule::measure),
     ("run", run::measure),
     ("follow", follow::measure),
@@ -36,9 +38,15 @@ const PARTS: [Part; 9] = [
     ("mount", mount::measure),
     ("bucket", bucket::measure),
     ("client", client::measure),
+    ("proxy", proxy::measure),
 ];
 
 fn main() {
+    // In a container, as what the proxy stands in front of.
+    if std::env::var_os(served::MARK).is_some() {
+        served::serve();
+        return;
+    }
     // cargo adds `--bench`.
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     if let Some(unknown) = asked.iter().find(|name| PARTS.iter().all(|(part, _)| part != name)) {

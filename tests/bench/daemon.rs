@@ -18,6 +18,7 @@ pub struct Daemon {
     child: Child,
     data: tempfile::TempDir,
     address: String,
+    workload_address: String,
     network: String,
 }
 
@@ -28,8 +29,9 @@ impl Daemon {
         let network = data.path().file_name().unwrap().to_string_lossy().into_owned();
         // Asked of the system and given back at once; nobody else is likely to be handed it meanwhile.
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let child = spawn(data.path(), &address, &network);
-        let daemon = Self { child, data, address, network };
+        let workload_address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let child = spawn(data.path(), (&address, &workload_address), &network);
+        let daemon = Self { child, data, address, workload_address, network };
         daemon.wait_until_ready();
         daemon
     }
@@ -41,7 +43,7 @@ impl Daemon {
         assert!(told.success() && self.child.wait().unwrap().success(), "the daemon ended badly: {}", self.log());
         change(&rusqlite::Connection::open(self.database()).unwrap());
         let began = Instant::now();
-        self.child = spawn(self.data.path(), &self.address, &self.network);
+        self.child = spawn(self.data.path(), (&self.address, &self.workload_address), &self.network);
         self.wait_until_ready();
         began.elapsed()
     }
@@ -59,6 +61,18 @@ impl Daemon {
     /// Returns where it is reached, such as `http://127.0.0.1:7070`.
     pub fn origin(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Returns where what containers serve is reached.
+    pub fn workload_address(&self) -> &str {
+        &self.workload_address
+    }
+
+    /// Returns what a request to what a workload serves says, with the admin's key.
+    pub fn workload_headers(&self, id: &str) -> String {
+        let key = fs::read_to_string(self.data.path().join("admin.key")).unwrap();
+        let port = self.workload_address.rsplit(':').next().unwrap();
+        format!("Host: {id}.localhost:{port}\r\nAuthorization: Bearer {}\r\n", key.trim())
     }
 
     /// Returns what the daemon holds in memory, in bytes, without what the kernel could drop.
@@ -103,12 +117,15 @@ impl Daemon {
     }
 }
 
-fn spawn(data: &Path, address: &str, network: &str) -> Child {
+fn spawn(data: &Path, (address, workload_address): (&str, &str), network: &str) -> Child {
     let log = File::options().create(true).append(true).open(data.join("bench.log")).unwrap();
     Command::new(BINARY)
         .args(["serve", "--listen", address, "--data-dir"])
         .arg(data)
+        // Nobody asks there; any free port will do.
+        .env("GRADIENTD_SERVER__TLS_LISTEN", "127.0.0.1:0")
         .env("GRADIENTD_ENGINE__NETWORK", network)
+        .env("GRADIENTD_WORKLOAD_LISTEN", workload_address)
         // A log on a terminal would be measured too.
         .env("GRADIENTD_LOG__LEVEL", "warn")
         .stdin(Stdio::null())

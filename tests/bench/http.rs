@@ -82,6 +82,24 @@ impl Connection {
         self.head()
     }
 
+    /// Posts bytes as they are, expects a 2xx and returns the body.
+    pub fn post_bytes(&mut self, path: &str, kind: &str, bytes: &[u8]) -> serde_json::Value {
+        self.connect_if_idle();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n{}\r\n",
+            bytes.len(),
+            self.headers
+        );
+        let stream = self.stream.get_mut();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(bytes).unwrap();
+        let answer = self.head();
+        let status = answer.status;
+        let text = answer.text();
+        assert!((200..300).contains(&status), "{path}: {status} {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
     fn head(&mut self) -> Answer<'_> {
         let mut line = String::new();
         self.stream.read_line(&mut line).unwrap();

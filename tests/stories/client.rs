@@ -34,7 +34,9 @@ impl Client {
     }
 
     pub fn with_key(daemon: &Daemon, version: &'static str, key: &str) -> Self {
-        let exports = String::from_utf8(daemon.run(&["gradient-env"]).stdout).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let at_home = [("HOME", home.path().to_str().unwrap())];
+        let exports = String::from_utf8(daemon.run_as(&["gradient-env"], &at_home).stdout).unwrap();
         let export = |line: &str| {
             let (name, value) = line.strip_prefix("export ")?.split_once('=')?;
             Some((name.to_owned(), value.to_owned()))
@@ -42,7 +44,14 @@ impl Client {
         let mut variables: Vec<_> = exports.lines().filter_map(export).collect();
         assert!(variables.len() > 4, "{exports}");
         variables.push(("PAPERSPACE_API_KEY".to_owned(), key.to_owned()));
-        Self { version, variables, home: tempfile::tempdir().unwrap() }
+        Self { version, variables, home }
+    }
+
+    /// The same client with one of its variables left out, or set to something else.
+    pub fn with(mut self, name: &str, value: Option<&str>) -> Self {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+        self
     }
 
     /// A directory of this client's user.
@@ -67,6 +76,8 @@ impl Client {
             .env("HOME", self.home())
             .env("PATH", "/usr/bin:/bin")
             .env("LC_ALL", "C.UTF-8")
+            // It packs every workspace into a file of one name there.
+            .env("TMPDIR", self.home())
             .env("PAPERSPACE_USE_CONSOLE_COLORS", "false")
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(self.home())
@@ -98,7 +109,7 @@ impl Client {
     /// Runs a command that has to go well, and returns what it printed.
     pub fn says(&self, args: &[&str]) -> String {
         let said = self.run(args);
-        assert!(said.code == Some(0) && said.err.trim().is_empty(), "{} {args:?}: {said:?}", self.version);
+        assert!(said.code == Some(0) && said.complaints().is_empty(), "{} {args:?}: {said:?}", self.version);
         said.out
     }
 
@@ -108,6 +119,14 @@ impl Client {
         assert!(said.code == Some(0) && !said.err.trim().is_empty(), "{} {args:?}: {said:?}", self.version);
         assert!(!said.err.contains("Traceback"), "{} {args:?}: {said:?}", self.version);
         said.err
+    }
+}
+
+impl Said {
+    /// Returns what it printed on standard error beside bars that show how far an upload is.
+    fn complaints(&self) -> Vec<&str> {
+        let is_bar = |line: &str| line.contains('%') && line.contains("Elapsed Time:");
+        self.err.split(['\n', '\r']).filter(|line| !line.trim().is_empty() && !is_bar(line)).collect()
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Daemon {
     dir: tempfile::TempDir,
     port: u16,
     push_port: u16,
+    workload_port: u16,
+    tls_port: u16,
     child: Option<Child>,
     settings: Vec<(String, String)>,
     agent: Agent,
@@ -53,6 +55,8 @@ impl Daemon {
             dir: tempfile::tempdir().unwrap(),
             port: free_port(),
             push_port: free_port(),
+            workload_port: free_port(),
+            tls_port: free_port(),
             child: None,
             settings: settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             agent: Agent::config_builder()
@@ -78,6 +82,8 @@ impl Daemon {
             .env("GRADIENTD_DATA_DIR", self.data())
             .env("GRADIENTD_LISTEN", format!("127.0.0.1:{}", self.port))
             .env("GRADIENTD_ENGINE__PUSH_PORT", self.push_port.to_string())
+            .env("GRADIENTD_WORKLOAD_LISTEN", format!("127.0.0.1:{}", self.workload_port))
+            .env("GRADIENTD_SERVER__TLS_LISTEN", format!("127.0.0.1:{}", self.tls_port))
             // The machine that tests run on may be nearly full, and that is not their business.
             .env("GRADIENTD_DISK__REFUSE_PERCENT", "100")
             .env("GRADIENTD_DISK__WARN_PERCENT", "99")
@@ -162,12 +168,20 @@ impl Daemon {
 
     /// Runs a subcommand with this daemon's settings and returns what it printed.
     pub fn run(&self, args: &[&str]) -> std::process::Output {
+        self.run_as(args, &[])
+    }
+
+    /// Runs a subcommand with further environment variables.
+    pub fn run_as(&self, args: &[&str], variables: &[(&str, &str)]) -> std::process::Output {
         Command::new(env!("CARGO_BIN_EXE_gradientd"))
             .args(args)
             .env("GRADIENTD_DATA_DIR", self.data())
             .env("GRADIENTD_LISTEN", format!("127.0.0.1:{}", self.port))
             .env("GRADIENTD_ENGINE__PUSH_PORT", self.push_port.to_string())
+            .env("GRADIENTD_WORKLOAD_LISTEN", format!("127.0.0.1:{}", self.workload_port))
+            .env("GRADIENTD_SERVER__TLS_LISTEN", format!("127.0.0.1:{}", self.tls_port))
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
+            .envs(variables.iter().copied())
             .output()
             .unwrap()
     }
@@ -179,6 +193,15 @@ impl Daemon {
     /// Returns the port on which its containers push metrics.
     pub fn push_port(&self) -> u16 {
         self.push_port
+    }
+
+    /// Returns the port on which what containers serve is reached.
+    pub fn workload_port(&self) -> u16 {
+        self.workload_port
+    }
+
+    pub fn tls_port(&self) -> u16 {
+        self.tls_port
     }
 
     pub fn data(&self) -> PathBuf {

@@ -84,7 +84,7 @@ fn of_two_starts_at_once_one_makes_a_run_and_the_other_hears_why_not() {
     let made: Vec<_> = answers.iter().filter(|answer| answer.status == 201).collect();
     assert_eq!(made.len(), 1, "one start makes a run");
     for refused in answers.iter().filter(|answer| answer.status != 201) {
-        assert_eq!(problem(&refused), (409, "experiment_running"), "{}", refused.body);
+        assert_eq!(problem(refused), (409, "experiment_running"), "{}", refused.body);
         assert!(refused.body.to_string().contains("Stop it first"), "{}", refused.body);
     }
     let run = made[0].body["id"].as_str().unwrap();
@@ -129,7 +129,7 @@ fn settings_are_held_to_the_rules_when_they_are_kept_and_at_each_start() {
     }
     assert!(daemon.list("/experiments").is_empty());
 
-    assert_eq!(daemon.put("/secrets", &json!({ "name": "TOKEN", "value": "hunter2" })).status, 200);
+    assert_eq!(daemon.put("/secrets", &json!({ "name": "TOKEN", "value": "hunter2" })).status, 201);
     let registry = json!({
         "image": BUSYBOX, "command": "true", "env": { "T": "secret:TOKEN" }, "registryUsername": "ada",
         "registryPassword": "hunter3",

@@ -169,6 +169,31 @@ fn a_tree_goes_to_a_bucket_and_comes_back_with_both_clients() {
 }
 
 #[test]
+fn a_bucket_that_takes_nothing_is_told_before_anything_is_sent() {
+    let s3 = S3::start();
+    let daemon = Daemon::start();
+    let made = daemon.post("/storage-providers", &s3.provider("full"));
+    let provider = made.body["id"].as_str().unwrap_or_else(|| panic!("{made:?}")).to_owned();
+    let drafts = VERSIONS.map(|version| {
+        let client = Client::of(&daemon, version);
+        let (_, reference) = draft(&client, &format!("full-{version}"), &provider);
+        std::fs::write(client.home().join("a.txt"), "a").unwrap();
+        (client, reference)
+    });
+    // It can be listed still, but nothing can lie beneath what is no directory.
+    let team = std::fs::read_dir(daemon.data().join("teams")).unwrap().next().unwrap().unwrap().file_name();
+    let folder = s3.bucket().join(team);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+    std::fs::write(&folder, "").unwrap();
+    for (client, reference) in drafts {
+        let words = client.is_refused(&["datasets", "files", "put", "--id", &reference, "--source-path", "a.txt"]);
+        assert!(words.contains("the service is out of order"), "{words}");
+    }
+}
+
+#[test]
 fn datasets_versions_and_tags_are_kept_in_order_with_both_clients() {
     let daemon = Daemon::start();
     for version in VERSIONS {

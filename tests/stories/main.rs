@@ -27,6 +27,7 @@ mod gpus_and_queue;
 mod gradient_datasets;
 mod gradient_experiments;
 mod gradient_jobs;
+mod gradient_metrics;
 mod gradient_notebooks;
 mod gradient_projects;
 mod hostile_data;
@@ -39,6 +40,7 @@ mod notebooks;
 mod private_registry;
 mod projects_and_tags;
 mod pushed_metrics;
+mod proxy;
 mod refuse_to_start;
 mod run_a_job;
 #[cfg(feature = "faults")]

@@ -102,6 +102,47 @@ fn a_notebook_starts_answers_stops_and_keeps_its_files() {
 }
 
 #[test]
+fn a_notebook_is_opened_through_the_proxy_and_an_editor_has_a_token_for_it() {
+    let daemon = Daemon::start();
+    let id = make(&daemon, &json!({"image": JUPYTER}));
+    wait_until_ready(&daemon, &id);
+    let opened = daemon.post(&format!("/workloads/{id}/open"), &json!({}));
+    assert_eq!(opened.status, 200, "{opened:?}");
+    let url = opened.body["url"].as_str().unwrap();
+    let home = format!("http://{id}.localhost:{}/w/{id}/?gradientd-ticket=", daemon.workload_port());
+    assert!(url.starts_with(&home), "{url}");
+
+    let made = daemon.post(&format!("/workloads/{id}/tokens"), &json!({}));
+    assert_eq!(made.status, 201, "{made:?}");
+    let (base, token) = (made.body["url"].as_str().unwrap(), made.body["token"].as_str().unwrap());
+    assert_eq!(base, format!("http://127.0.0.1:{}/w/{id}/", daemon.workload_port()));
+    // As an editor does that attaches to a remote server: a kernel is made, and seen.
+    let script = format!(
+        r#"
+import json, urllib.request
+def ask(path, data=None):
+    request = urllib.request.Request("{base}" + path, data=data, headers={{"Authorization": "token {token}"}})
+    return json.load(urllib.request.urlopen(request, timeout=60))
+assert ask("api/status")["kernels"] == 0
+kernel = ask("api/kernels", b"{{}}")["id"]
+assert [one["id"] for one in ask("api/kernels")] == [kernel]
+try:
+    urllib.request.urlopen("{base}api/status", timeout=60)
+    raise SystemExit("let in without a token")
+except urllib.error.HTTPError as refused:
+    assert refused.code == 401, refused.code
+"#
+    );
+    let ran = Command::new("python3").args(["-c", &script]).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    // A kernel that starts or ran is a sign of somebody at work.
+    let seen = wait_for(&daemon, &id, "a sign of the kernel", |notebook| {
+        notebook["session"]["activity"]["what"].as_str().is_some_and(|what| what.contains("kernel"))
+    });
+    assert!(seen["session"]["idleAt"].is_string(), "{seen:#}");
+}
+
+#[test]
 fn what_does_not_come_up_says_why() {
     let daemon = Daemon::start_with(&[("GRADIENTD_NOTEBOOKS__READY", "3s")]);
     let end = |notebook: Value| {

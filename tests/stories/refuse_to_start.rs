@@ -35,6 +35,24 @@ fn a_port_that_is_taken() {
 }
 
 #[test]
+fn a_port_for_https_that_is_taken() {
+    let mut daemon = Daemon::unstarted(&[]);
+    let _taken = TcpListener::bind(("127.0.0.1", daemon.tls_port())).unwrap();
+    let line = refusal(&mut daemon, &[]);
+    assert_says(&line, &[&daemon.tls_port().to_string(), "is taken", "server.tls_listen"]);
+}
+
+#[test]
+fn a_certificate_that_cannot_be_shown() {
+    let mut daemon = Daemon::unstarted(&[]);
+    let line = refusal(&mut daemon, &[("GRADIENTD_SERVER__TLS_KEY", "/nowhere/key.pem")]);
+    assert_says(&line, &["server.tls_certificate", "server.tls_key"]);
+    let both =
+        [("GRADIENTD_SERVER__TLS_KEY", "/nowhere/key.pem"), ("GRADIENTD_SERVER__TLS_CERTIFICATE", "/nowhere/cert.pem")];
+    assert_says(&refusal(&mut daemon, &both), &["cannot speak TLS", "/nowhere/cert.pem"]);
+}
+
+#[test]
 fn a_second_daemon_on_the_same_data() {
     let first = Daemon::start();
     let data = first.data();

@@ -13,8 +13,8 @@ use crate::daemon::{Daemon, PATIENCE};
 
 /// A request that says exactly what it is told to.
 #[derive(Clone)]
-pub struct Asked<'a> {
-    daemon: &'a Daemon,
+pub struct Asked {
+    port: u16,
     line: String,
     host: Option<String>,
     headers: Vec<(String, String)>,
@@ -31,19 +31,26 @@ pub struct Reply {
 
 impl Daemon {
     /// Begins a request for `target`, which is sent as it is, with the admin's key.
-    pub fn ask(&self, method: &str, target: &str) -> Asked<'_> {
+    pub fn ask(&self, method: &str, target: &str) -> Asked {
         self.ask_as_nobody(method, target).with("Authorization", &format!("Bearer {}", self.key()))
     }
 
     /// Begins a request without a key.
-    pub fn ask_as_nobody(&self, method: &str, target: &str) -> Asked<'_> {
+    pub fn ask_as_nobody(&self, method: &str, target: &str) -> Asked {
         let host = Some(format!("127.0.0.1:{}", self.port()));
         let line = format!("{method} {target} HTTP/1.1");
-        Asked { daemon: self, line, host, headers: Vec::new(), body: Vec::new() }
+        Asked { port: self.port(), line, host, headers: Vec::new(), body: Vec::new() }
+    }
+
+    /// Begins a request without a key to what containers serve, at the host of one of them.
+    pub fn visit(&self, label: &str, method: &str, target: &str) -> Asked {
+        let port = self.workload_port();
+        let host = Some(format!("{label}.localhost:{port}"));
+        Asked { port, line: format!("{method} {target} HTTP/1.1"), host, headers: Vec::new(), body: Vec::new() }
     }
 }
 
-impl Asked<'_> {
+impl Asked {
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
@@ -65,7 +72,7 @@ impl Asked<'_> {
 
     /// Sends it and reads the whole answer.
     pub fn send(self) -> Reply {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.daemon.port())).unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
         let mut head = format!("{}\r\nConnection: close\r\n", self.line).into_bytes();

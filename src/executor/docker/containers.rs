@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 use bollard::{
     models::{
         ContainerInspectResponse, ContainerStateStatusEnum as Status, ContainerSummaryStateEnum as Listed,
-        NetworkSettings,
+        EndpointSettings,
     },
     query_parameters::{
         InspectContainerOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
@@ -88,7 +88,9 @@ impl Docker {
             Listed::EXITED | Listed::DEAD => ContainerState::Exited,
             Listed::REMOVING => ContainerState::Removing,
         };
-        Some(ContainerSummary { id: found.id?, name, labels, state })
+        let networks = found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+        let ip = address(&networks).filter(|_| state == ContainerState::Running);
+        Some(ContainerSummary { id: found.id?, name, labels, state, ip })
     }
 
     pub(super) async fn stop_container(&self, id: &str, grace: Duration) -> Result<(), EngineError> {
@@ -175,7 +177,7 @@ fn inspection(found: ContainerInspectResponse) -> Inspection {
         started_at: started_at.map(|started| finished_at.map_or(started, |finished| started.min(finished))),
         finished_at,
         image_id: found.image.unwrap_or_default(),
-        ip: address(&network),
+        ip: network.networks.as_ref().and_then(address),
         ports: network
             .ports
             .unwrap_or_default()
@@ -190,8 +192,8 @@ fn moment(text: &str) -> Option<Timestamp> {
     text.parse().ok().filter(|time: &Timestamp| time.0 > 0)
 }
 
-fn address(network: &NetworkSettings) -> Option<IpAddr> {
-    network.networks.as_ref()?.values().find_map(|endpoint| endpoint.ip_address.as_ref()?.parse().ok())
+fn address(networks: &HashMap<String, EndpointSettings>) -> Option<IpAddr> {
+    networks.values().find_map(|endpoint| endpoint.ip_address.as_ref()?.parse().ok())
 }
 
 /// Reads `8888/tcp` and what it is bound to.
