@@ -48,9 +48,19 @@ pub struct NotebookView {
     dt_finished: Option<Timestamp>,
     dt_teardown_started: Option<Timestamp>,
     dt_teardown_finished: Option<Timestamp>,
+    /// Where the metrics of its latest session are, without a scheme.
+    #[serde(rename = "metricsURL")]
+    metrics_url: Option<String>,
 }
 
 impl NotebookView {
+    /// Says where its metrics are, for whoever it is shown to.
+    #[must_use]
+    pub fn with_metrics(self, at: &MetricsAt, services: &Services, caller: &Caller) -> Self {
+        let metrics_url = self.job_handle.as_ref().and_then(|session| at.url(services, caller, session));
+        Self { metrics_url, ..self }
+    }
+
     /// Shows a notebook to a team of that name.
     pub fn of(now: NotebookNow, namespace: &str) -> Self {
         let state = state(&now);
@@ -83,6 +93,7 @@ impl NotebookView {
             tags: notebook.tags,
             name: notebook.name,
             handle: notebook.id,
+            metrics_url: None,
         }
     }
 }

@@ -188,8 +188,8 @@ pub async fn list(
     let total = services.count_notebooks(&caller, wanted.clone()).await?;
     let running_total = services.count_notebooks(&caller, NotebookFilter { live: true, ..wanted }).await?;
     let namespace = services.who_am_i(&caller).await?.team_name;
-    let notebook_list =
-        found.into_iter().map(|now| NotebookView::of(now, &namespace).with_metrics(&at, &services, &caller)).collect();
+    let shown = |now| NotebookView::of(now, &namespace).with_metrics(&at, &services, &caller);
+    let notebook_list = found.into_iter().map(shown).collect();
     Ok(Json(Notebooks { notebook_list, total, display_total: total, running_total }))
 }
 

@@ -114,9 +114,12 @@ pub fn get(connection: &Connection, id: &NotebookId) -> Result<Option<Notebook>,
     Ok(query.query_row([id], read).optional()?)
 }
 
+/// Values of a query, by name.
+type Values<'a> = Vec<(&'static str, Box<dyn ToSql + 'a>)>;
+
 /// Says which notebooks are meant, of `n` with the latest session in `w`, with values by name.
-fn clauses<'a>(team: &'a TeamId, filter: &'a NotebookFilter) -> (String, Vec<(&'static str, Box<dyn ToSql + 'a>)>) {
-    let mut values: Vec<(&'static str, Box<dyn ToSql + 'a>)> = Vec::new();
+fn clauses<'a>(team: &'a TeamId, filter: &'a NotebookFilter) -> (String, Values<'a>) {
+    let mut values: Values<'a> = Vec::new();
     let mut clauses = match filter.public {
         true => String::from("WHERE n.public = 1"),
         false => {
@@ -171,7 +174,7 @@ pub fn count(connection: &Connection, team: &TeamId, filter: &NotebookFilter) ->
     Ok(query.query_row(&*named(&values), |row| row.get(0))?)
 }
 
-fn named<'a>(values: &'a [(&'static str, Box<dyn ToSql + 'a>)]) -> Vec<(&'static str, &'a dyn ToSql)> {
+fn named<'a>(values: &'a Values<'a>) -> Vec<(&'static str, &'a dyn ToSql)> {
     values.iter().map(|(name, value)| (*name, &**value)).collect()
 }
 

@@ -90,6 +90,23 @@ fn a_notebook_lives(version: &'static str) {
     let line = client.says(&["notebooks", "logs", "--id", &id, "--line", "1", "--limit", "1"]);
     assert!(!line.contains(&session) && line.lines().count() < log.lines().count(), "{line}");
 
+    daemon.wait_until("a sample", || {
+        let names = client.says(&["notebooks", "metrics", "list", "--id", &id]);
+        names.contains("cpuPercentage").then_some(())
+    });
+    let metrics = client.says(&["notebooks", "metrics", "get", "--id", &id, "--metric", "memoryUsage"]);
+    let metrics: Value = serde_json::from_str(&metrics).unwrap_or_else(|error| panic!("{error}: {metrics}"));
+    assert!(metrics["memoryUsage"][&session][0]["value"].is_string(), "{metrics}");
+    let script = format!(
+        r#"
+import os, gradient
+notebooks = gradient.NotebooksClient(os.environ["PAPERSPACE_API_KEY"])
+print(next(notebooks.stream_metrics("{id}", interval="1s", built_in_metrics=["cpuPercentage"])))
+"#
+    );
+    let first = client.python(&script);
+    assert!(first.code == Some(0) && first.out.contains(&session) && first.out.contains("cpuPercentage"), "{first:?}");
+
     client.says(&["notebooks", "tags", "add", "--id", &id, "--tag", "second"]);
     client.says(&["notebooks", "tags", "remove", "--id", &id, "--tag", "first"]);
     assert!(client.says(&["notebooks", "list", "--tag", "second"]).contains(&id));
@@ -199,6 +216,8 @@ fn each_mistake_with_a_notebook_reads_clearly_at_the_terminal() {
             &["delete"],
             &["logs"],
             &["artifacts", "list"],
+            &["metrics", "get"],
+            &["metrics", "list"],
             &["tags", "add", "--tag", "t"],
         ] {
             let said = client.is_refused(&[&["notebooks"], command, &["--id", "n00000000a"]].concat());
