@@ -76,6 +76,9 @@ struct NotebooksQuery {
     /// Part of the name or of the id, in any case.
     #[serde(default)]
     q: String,
+    /// Only those that the caller made.
+    #[serde(default)]
+    mine: bool,
     /// Only those that have a session.
     #[serde(default)]
     live: bool,
@@ -119,8 +122,14 @@ async fn list(
         Some(named) => Some(services.project_named(&caller, named).await?),
         None => None,
     };
-    let filter =
-        NotebookFilter { project, tag: given(query.tag), text: given(query.q), live: query.live, public: query.public };
+    let filter = NotebookFilter {
+        project,
+        tag: given(query.tag),
+        text: given(query.q),
+        user: query.mine.then(|| caller.user.clone()),
+        live: query.live,
+        public: query.public,
+    };
     let before = paged.cursor.map(|cursor| cursor.position()).transpose()?;
     let found = services.notebooks(&caller, filter, before, paged.limit + 1).await?;
     let page = Page::cut(found, paged.limit, |now| now.notebook.seq);

@@ -143,6 +143,10 @@ pub fn list(
         clauses.push_str(" AND (instr(lower(n.name), lower(:text)) OR instr(n.id, lower(:text)))");
         values.push((":text", text));
     }
+    if let Some(user) = &filter.user {
+        clauses.push_str(" AND n.user_id = :user");
+        values.push((":user", user));
+    }
     if filter.live {
         clauses.push_str(" AND w.state IN ('pending', 'provisioned', 'running')");
     }
