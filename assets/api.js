@@ -71,12 +71,12 @@ async function request(method, address, { body, type, signal, quiet401 = false, 
 }
 
 /** Sends bytes and tells how far it is; only an XMLHttpRequest knows. `onProgress(sentBytes)`. */
-function send(method, address, blob, { onProgress, signal } = {}) {
+function send(method, address, blob, { onProgress, signal, headers = {} } = {}) {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(new DOMException("Stopped.", "AbortError"));
     const sending = new XMLHttpRequest();
     sending.open(method, address);
-    for (const [name, value] of Object.entries(signedHeaders())) sending.setRequestHeader(name, value);
+    for (const [name, value] of Object.entries({ ...signedHeaders(), ...headers })) sending.setRequestHeader(name, value);
     sending.setRequestHeader("Content-Type", "application/octet-stream");
     sending.upload.onprogress = (event) => onProgress?.(event.loaded);
     sending.onload = () => {
@@ -100,7 +100,8 @@ async function range(address, start, end, signal) {
   if (!response.ok) throw problemOf(response.status, await response.text(), response.headers.get("x-request-id"));
   const content = new Uint8Array(await response.arrayBuffer());
   const total = Number(response.headers.get("content-range")?.split("/")[1] ?? content.length);
-  return { content: response.status === 206 ? content : content.subarray(start, end), total };
+  const etag = response.headers.get("etag");
+  return { content: response.status === 206 ? content : content.subarray(start, end), total, etag };
 }
 
 function problemOf(status, text, requestId, quiet401 = false) {
@@ -128,6 +129,9 @@ const patch = (path, body) => request("PATCH", url(path), { body });
 const remove = (path, query) => request("DELETE", url(path, query));
 
 const datasetPath = (dataset) => `/datasets/${encodeURIComponent(dataset)}`;
+const filesPath = (root) => `/files/${encodeURIComponent(root)}`;
+/** How a query or a body names a path: by its bytes where it is not UTF-8. */
+const named = ({ path, pathBase64 }) => (pathBase64 ? { pathBase64 } : { path });
 const versionPath = (dataset, version) => `${datasetPath(dataset)}/versions/${encodeURIComponent(version)}`;
 
 export const api = {
@@ -163,6 +167,7 @@ export const api = {
   gradientEnvironment: () => request("GET", "/gradient/environment"),
   createJob: (spec, idempotencyKey) => post("/jobs", spec, { idempotencyKey }),
   openWorkload: (id, what) => post(`/workloads/${id}/open`, what),
+  createWorkloadToken: (id, what) => post(`/workloads/${id}/tokens`, what),
   stopJob: (id) => post(`/jobs/${id}/stop`),
   deleteJob: (id) => remove(`/jobs/${id}`),
 
@@ -171,6 +176,17 @@ export const api = {
   startExperiment: (id, idempotencyKey) => post(`/experiments/${id}/start`, {}, { idempotencyKey }),
   stopExperiment: (id) => post(`/experiments/${id}/stop`),
   deleteExperiment: (id) => remove(`/experiments/${id}`),
+
+  notebooks: (query) => get("/notebooks", query),
+  notebook: (id) => get(`/notebooks/${id}`),
+  createNotebook: (spec, idempotencyKey) => post("/notebooks", spec, { idempotencyKey }),
+  changeNotebook: (id, changes) => patch(`/notebooks/${id}`, changes),
+  startNotebook: (id, changes = {}) => post(`/notebooks/${id}/start`, changes),
+  stopNotebook: (id) => post(`/notebooks/${id}/stop`),
+  extendNotebook: (id, seconds) => post(`/notebooks/${id}/extend`, { seconds }),
+  forkNotebook: (id, changes = {}) => post(`/notebooks/${id}/fork`, changes),
+  deleteNotebook: (id) => remove(`/notebooks/${id}`),
+  sessions: (id, query) => get(`/notebooks/${id}/sessions`, query),
 
   logLines: (id, query, options) => get(`/jobs/${id}/logs`, query, options),
   charts: (id) => get(`/jobs/${id}/charts`),
@@ -211,6 +227,25 @@ export const api = {
   startImport: (id, version, source) => post(`${versionPath(id, version)}/imports`, source),
   cancelImport: (id) => remove(`/imports/${id}`),
 
+  entries: (root, folder, query, options) => get(`${filesPath(root)}/list`, { ...(folder.path ? named(folder) : {}), ...query }, options),
+  entry: (root, entry) => get(`${filesPath(root)}/entry`, named(entry)),
+  entryRange: (root, entry, start, end, signal) => range(addresses.content(root, entry), start, end, signal),
+  /** `ifMatch` replaces only what has that etag; `keep` replaces nothing. */
+  putEntry: (root, path, blob, { ifMatch, keep, ...options } = {}) =>
+    send("PUT", addresses.content(root, { path }), blob, { ...options, headers: { ...(ifMatch ? { "If-Match": ifMatch } : {}), ...(keep ? { "If-None-Match": "*" } : {}) } }),
+  deleteEntry: (root, entry, { recursive } = {}) => request("DELETE", addresses.content(root, entry, { recursive: recursive || null })),
+  makeDirectory: (root, path) => post(`${filesPath(root)}/directories`, { path }),
+  moveEntry: (root, entry, to) => post(`${filesPath(root)}/move`, { ...named(entry), to }),
+  copyEntry: (root, entry, to) => post(`${filesPath(root)}/copy`, { ...named(entry), to }),
+  fileTask: (id) => get(`/file-tasks/${id}`),
+  cancelFileTask: (id) => remove(`/file-tasks/${id}`),
+  entryUploads: (root) => get(`${filesPath(root)}/uploads`),
+  beginEntryUpload: (root, upload) => post(`${filesPath(root)}/uploads`, upload),
+  entryUpload: (root, id) => get(`${filesPath(root)}/uploads/${id}`),
+  continueEntryUpload: (root, id, offset, blob, options) => send("PATCH", url(`${filesPath(root)}/uploads/${id}`), blob, { ...options, headers: { "Upload-Offset": String(offset) } }),
+  finishEntryUpload: (root, id) => post(`${filesPath(root)}/uploads/${id}/finish`),
+  dropEntryUpload: (root, id) => remove(`${filesPath(root)}/uploads/${id}`),
+
   storageProviders: () => get("/storage-providers"),
   createProvider: (provider) => post("/storage-providers", provider),
   checkProvider: (id) => post(`/storage-providers/${id}/check`),
@@ -235,6 +270,14 @@ export const addresses = {
   artifact: (id, path) => url(`/jobs/${id}/artifacts/${encodePath(path)}`),
   artifactArchive: (id, kind) => url(`/jobs/${id}/artifacts.${kind}`),
   file: (id, version, file, query) => url(`${versionPath(id, version)}/files/${fileNamePath(file)}`, query),
+  content: (root, entry, query) => url(`${filesPath(root)}/content/${fileNamePath(entry)}`, query),
+  /** Entries as one archive; all of the root where none is named. */
+  entriesArchive: (root, entries, format = "zip") => {
+    const search = new URLSearchParams({ format });
+    for (const entry of entries) for (const [name, value] of Object.entries(named(entry))) search.append(name, value);
+    return `${url(`${filesPath(root)}/archive`)}?${search}`;
+  },
+  files: (root) => location.origin + url(filesPath(root)),
   versionArchive: (id, version, kind, prefix) => url(`${versionPath(id, version)}.${kind}`, { prefix }),
   datasets: () => location.origin + url("/datasets"),
   dataset: (id) => location.origin + url(datasetPath(id)),
@@ -243,6 +286,7 @@ export const addresses = {
   openApi: () => url("/openapi.json"),
   jobs: () => location.origin + url("/jobs"),
   experiments: () => location.origin + url("/experiments"),
+  notebooks: () => location.origin + url("/notebooks"),
 };
 
 /** A file's path in an address. A name that is not UTF-8 travels as the bytes that it is. */

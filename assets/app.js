@@ -4,6 +4,7 @@ import { events } from "/events.js";
 import { route, start, go } from "/router.js";
 import "/components/app-shell.js";
 import "/components/keyboard-help.js";
+import { warnOfStops } from "/components/stop-warnings.js";
 
 route("/", () => import("/pages/overview.js"));
 route("/sign-in", () => import("/pages/sign-in.js"));
@@ -11,6 +12,12 @@ route("/jobs", () => import("/pages/jobs.js"));
 route("/jobs/new", () => import("/pages/new-job.js"));
 route("/jobs/:id", () => import("/pages/job.js"));
 route("/jobs/:id/:tab", () => import("/pages/job.js"));
+route("/notebooks", () => import("/pages/notebooks.js"));
+route("/notebooks/new", () => import("/pages/new-notebook.js"));
+route("/notebooks/:id", () => import("/pages/notebook.js"));
+route("/notebooks/:id/:tab", () => import("/pages/notebook.js"));
+route("/github/*rest", () => import("/pages/run-repository.js"));
+route("/git/*rest", () => import("/pages/run-repository.js"));
 route("/experiments", () => import("/pages/experiments.js"));
 route("/experiments/:id", () => import("/pages/experiment.js"));
 route("/projects", () => import("/pages/projects.js"));
@@ -20,6 +27,7 @@ route("/datasets/:id", () => import("/pages/dataset.js"));
 route("/datasets/:id/versions/:version", () => import("/pages/version.js"));
 route("/datasets/:id/versions/:version/:tab", () => import("/pages/version.js"));
 route("/storage", () => import("/pages/storage.js"));
+route("/storage/files", () => import("/pages/team-files.js"));
 route("/secrets", () => import("/pages/secrets.js"));
 route("/keys", () => import("/pages/keys.js"));
 
@@ -39,6 +47,7 @@ export async function enter() {
   try {
     shell.session = await api.session();
     events.open();
+    warnOfStops(shell.session.user);
     return true;
   } catch (problem) {
     if (problem.status !== 401) shell.startProblem = problem;

@@ -12,10 +12,13 @@ let outlet = null;
 let current = null; // { element, thing }
 let navigation = 0;
 
-/** Binds a pattern such as "/jobs/:id" to a function that imports the page's module. */
+/**
+ * Binds a pattern such as "/jobs/:id" to a function that imports the page's module. A last part such
+ * as "*rest" stands for all that follows, slashes too.
+ */
 export function route(pattern, load) {
   const names = [];
-  const source = pattern.replace(/:(\w+)/g, (_, name) => (names.push(name), "([^/]+)"));
+  const source = pattern.replace(/([:*])(\w+)/g, (_, mark, name) => (names.push(name), mark === "*" ? "(.+)" : "([^/]+)"));
   // More literal patterns win: "/jobs/new" before "/jobs/:id".
   routes.push({ expression: new RegExp(`^${source}/?$`), names, load });
   routes.sort((a, b) => a.names.length - b.names.length);

@@ -33,6 +33,9 @@ const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=(), payment=(), usb=()"),
 ];
 
+/// What is made to be shown elsewhere: the badge in a repository's README, which other origins display.
+const SHOWN_ELSEWHERE: &str = "/run-on-gradient.svg";
+
 /// A vendored path names its version, so what it holds never changes.
 const CACHE_VENDORED: &str = "public, max-age=31536000, immutable";
 
@@ -48,7 +51,8 @@ pub fn router() -> Router {
 ///
 /// A path that names no file is a page of the UI and gets the shell, unless it looks like a file
 /// (its last part has a dot) or lies under `/api` or `/vendor`: those are 404, so that a missing
-/// script never answers with HTML and a mistyped API path never answers 200.
+/// script never answers with HTML and a mistyped API path never answers 200. Beneath `/github` and `/git`
+/// the path is one of a repository, whose parts may be called anything.
 pub async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let mut response = if method == Method::GET || method == Method::HEAD {
         answer(uri.path(), &headers)
@@ -57,6 +61,10 @@ pub async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     };
     for (name, value) in SECURITY_HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    if uri.path() == SHOWN_ELSEWHERE {
+        let anybody = HeaderValue::from_static("cross-origin");
+        response.headers_mut().insert("cross-origin-resource-policy", anybody);
     }
     response
 }
@@ -74,6 +82,9 @@ fn answer(path: &str, headers: &HeaderMap) -> Response {
 
 fn is_page(path: &str) -> bool {
     let (first, last) = (path.split('/').next(), path.rsplit('/').next());
+    if matches!(first, Some("github" | "git")) {
+        return true;
+    }
     !matches!(first, Some("api" | "vendor")) && !last.is_some_and(|name| name.contains('.'))
 }
 
@@ -138,7 +149,8 @@ mod tests {
 
     #[tokio::test]
     async fn every_page_of_the_ui_answers_with_the_shell() {
-        for path in ["/", "/jobs", "/jobs/js1/charts", "/sign-in"] {
+        let repository = "/github/fastai/fastbook/blob/master/01_intro.ipynb";
+        for path in ["/", "/jobs", "/jobs/js1/charts", "/sign-in", repository, "/git/code.example/a/b/blob/v1.0/c.d"] {
             let response = get(path).await;
             assert_eq!(response.status(), StatusCode::OK, "{path}");
             assert_eq!(text(&response, "content-type"), "text/html; charset=utf-8", "{path}");
@@ -194,6 +206,16 @@ mod tests {
             assert!(policy.contains("default-src 'none'; script-src 'self'"), "{path}: {policy}");
             assert!(!policy.contains("unsafe"), "{path}: {policy}");
             assert_eq!(text(&response, "x-content-type-options"), "nosniff", "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_badge_alone_is_shown_by_pages_of_others() {
+        let policy = "cross-origin-resource-policy";
+        assert_eq!(text(&get(SHOWN_ELSEWHERE).await, policy), "cross-origin");
+        assert_eq!(text(&get(SHOWN_ELSEWHERE).await, "content-type"), "image/svg+xml");
+        for path in ["/", "/app.js", "/favicon.svg"] {
+            assert_eq!(text(&get(path).await, policy), "same-origin", "{path}");
         }
     }
 

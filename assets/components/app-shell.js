@@ -12,6 +12,7 @@ import "/components/ui-icon.js";
 const PLACES = [
   { path: "/", name: "Overview", icon: "gauge" },
   { path: "/jobs", name: "Jobs", icon: "layers" },
+  { path: "/notebooks", name: "Notebooks", icon: "notebook-text" },
   { path: "/experiments", name: "Experiments", icon: "rotate-ccw" },
   { path: "/projects", name: "Projects", icon: "folder" },
   { path: "/datasets", name: "Datasets", icon: "database" },

@@ -34,7 +34,16 @@ class FileDetails extends Element {
         </div>`}
         ${this.signed === file.path ? html`<p class="tiny quiet" role="status">Whoever has the link can fetch this file for a day, without a key. <code class="signed-url">${this.signedUrl}</code></p>` : nothing}
       </div>
-      <file-preview .datasetId=${this.datasetId} .versionId=${this.versionId} .file=${file}></file-preview>`;
+      <file-preview .source=${this.#source()} .file=${file}></file-preview>`;
+  }
+
+  #source() {
+    const { datasetId, versionId } = this;
+    return {
+      key: versionId,
+      address: (file) => addresses.file(datasetId, versionId, file),
+      range: (file, start, end, signal) => api.fileRange(datasetId, versionId, file, start, end, signal),
+    };
   }
 
   #sign = async () => {

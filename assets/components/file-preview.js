@@ -1,12 +1,16 @@
-// <file-preview .datasetId .versionId .file>: the head of one file as text, table or picture.
+// <file-preview .source .file>: the head of one file as text, table or picture, a notebook or Markdown as
+// it is read. `source` is where the file is: { key, address(file), range(file, start, end, signal) }.
 import { html, nothing } from "/html.js";
-import { addresses, api } from "/api.js";
 import { bytes, count, integer } from "/format.js";
 import { Element, reactive } from "/components/element.js";
 import { csvTable, jsonlTable, kindOf, textOf } from "/components/preview-kinds.js";
+import { markdown } from "/components/markdown.js";
+import { readNotebook } from "/components/notebook-cells.js";
 import { empty, failed, loading } from "/components/states.js";
+import "/components/notebook-view.js";
 
 const HEAD_BYTES = 64 * 1024;
+const WHOLE_BYTES = 20 * 1024 * 1024; // A larger notebook is shown as the text that it is.
 
 class FilePreview extends Element {
   start() {
@@ -15,7 +19,7 @@ class FilePreview extends Element {
 
   view() {
     if (!this.file) return nothing;
-    const subject = `${this.versionId}/${this.file.path}/${this.file.blake3}`;
+    const subject = `${this.source.key}/${this.file.path}/${this.file.blake3 ?? this.file.etag}`;
     if (subject !== this.subject) {
       this.subject = subject;
       this.#load();
@@ -47,12 +51,21 @@ class FilePreview extends Element {
     const kind = kindOf(file.path);
     if (kind === "image") return this.#image();
     if (kind === "parquet") return this.#parquet(signal);
-    const { content } = await api.fileRange(this.datasetId, this.versionId, file, 0, HEAD_BYTES, signal);
+    if (kind === "notebook" && file.bytes <= WHOLE_BYTES) return this.#notebook(signal);
+    const { content } = await this.source.range(file, 0, HEAD_BYTES, signal);
     const whole = content.length >= file.bytes;
     const text = textOf(content, whole);
     if (text === null) return empty({ icon: "file", title: "Not text", text: "Nothing of it can be shown here. Download it to open it elsewhere." });
+    if (kind === "markdown" && whole) return html`<div class="preview-markdown">${markdown(text)}</div>`;
     const table = kind === "csv" ? csvTable(text, whole) : kind === "jsonl" ? jsonlTable(text, whole) : null;
     return table?.columns.length ? this.#table(table) : this.#text(text, whole);
+  }
+
+  async #notebook(signal) {
+    const { content } = await this.source.range(this.file, 0, this.file.bytes, signal);
+    const text = textOf(content, true);
+    const read = text === null ? null : readNotebook(text);
+    return read ? html`<notebook-view .notebook=${read}></notebook-view>` : this.#text((text ?? "").slice(0, HEAD_BYTES), false);
   }
 
   #image() {
@@ -60,12 +73,12 @@ class FilePreview extends Element {
       this.shown = empty({ icon: "image", title: "It cannot be drawn", text: "The file is not the picture that its name says, or it is too large for the browser." });
       this.update();
     };
-    return html`<div class="preview-image"><img src=${addresses.file(this.datasetId, this.versionId, this.file)} alt=${this.file.path} @error=${broken}></div>`;
+    return html`<div class="preview-image"><img src=${this.source.address(this.file)} alt=${this.file.path} @error=${broken}></div>`;
   }
 
   async #parquet(signal) {
     const { parquetHead } = await import("/components/parquet-head.js");
-    const read = async (start, end) => (await api.fileRange(this.datasetId, this.versionId, this.file, start, end, signal)).content;
+    const read = async (start, end) => (await this.source.range(this.file, start, end, signal)).content;
     try {
       return this.#table(await parquetHead(this.file.bytes, read));
     } catch (cause) {
@@ -91,5 +104,5 @@ class FilePreview extends Element {
   }
 }
 
-reactive(FilePreview, ["datasetId", "versionId", "file"]);
+reactive(FilePreview, ["source", "file"]);
 customElements.define("file-preview", FilePreview);

@@ -4,12 +4,14 @@ import { dsvFormat } from "/vendor/d3-dsv@3.0.2/dist/d3-dsv.mjs";
 const IMAGES = /\.(png|jpe?g|gif|webp|avif|bmp|svg|ico)$/i;
 const TABLE_ROWS = 200;
 
-/** "image", "parquet", "csv", "jsonl", or "text", which the bytes may still deny. */
+/** "image", "parquet", "csv", "jsonl", "notebook", "markdown", or "text", which the bytes may still deny. */
 export function kindOf(path) {
   if (IMAGES.test(path)) return "image";
   if (/\.(parquet|pq)$/i.test(path)) return "parquet";
   if (/\.(csv|tsv)$/i.test(path)) return "csv";
   if (/\.(jsonl|ndjson)$/i.test(path)) return "jsonl";
+  if (/\.ipynb$/i.test(path)) return "notebook";
+  if (/\.(md|markdown)$/i.test(path)) return "markdown";
   return "text";
 }
 

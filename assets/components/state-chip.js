@@ -1,4 +1,5 @@
 // <state-chip state="running" phase="…">: where a job, a version or an import stands, as a coloured word.
+// With of="notebook", as its people see it: one that is stopped is neither well nor ill.
 const TONE = { provisioned: "live", running: "live", stopped: "good", failed: "bad", error: "bad", cancelled: "quiet", created: "quiet", uncommitted: "waiting", committed: "good", done: "good", collecting: "live", empty: "quiet" };
 const PHASE_TONE = { preparing: "live", starting: "live", queued: "waiting", backoff: "waiting", teardown: "live" };
 
@@ -20,16 +21,29 @@ const MEANING = {
   committed: "It never changes again. Jobs read it by its reference.",
 };
 
+const NOTEBOOK_TONE = { stopped: "quiet" };
+const NOTEBOOK_MEANING = {
+  created: "Never started yet. Its files can be looked at and changed all the same.",
+  starting: "Its container runs; its server does not answer yet.",
+  running: "It can be opened.",
+  teardown: "It is being stopped; its log is being kept.",
+  stopped: "It holds nothing of the box. Its files are kept, and can be looked at and changed.",
+  failed: "Its server ended badly or did not answer. Its files are kept.",
+  error: "Its session could not be set up, or was lost. Its files are kept.",
+  cancelled: "Stopped before anything ran.",
+};
+
 class StateChip extends HTMLElement {
-  static observedAttributes = ["state", "phase"];
+  static observedAttributes = ["state", "phase", "of"];
 
   attributeChangedCallback() {
     const state = this.getAttribute("state");
     const phase = this.getAttribute("phase");
     const word = phase || state || "";
-    this.dataset.tone = PHASE_TONE[phase] ?? TONE[state] ?? "waiting";
+    const [tone, meaning] = this.getAttribute("of") === "notebook" ? [{ ...TONE, ...NOTEBOOK_TONE }, { ...MEANING, ...NOTEBOOK_MEANING }] : [TONE, MEANING];
+    this.dataset.tone = PHASE_TONE[phase] ?? tone[state] ?? "waiting";
     this.textContent = word; // The word carries the meaning; colour only helps.
-    this.title = MEANING[word] ?? "";
+    this.title = meaning[word] ?? "";
   }
 }
 customElements.define("state-chip", StateChip);

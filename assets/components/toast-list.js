@@ -4,6 +4,9 @@ import { Element } from "/components/element.js";
 import "/components/ui-icon.js";
 
 const SHOWN_MILLIS = 5000;
+const LINK_SHOWN_MILLIS = 20_000; // What leads somewhere is to be read and pressed.
+
+const ICONS = { bad: "circle-alert", waiting: "clock" };
 
 class ToastList extends Element {
   toasts = [];
@@ -12,23 +15,23 @@ class ToastList extends Element {
     this.setAttribute("aria-live", "polite");
   }
 
-  add(text, tone) {
-    const toast = { text, tone };
+  add(text, tone, href) {
+    const toast = { text, tone, href };
     this.toasts = [...this.toasts, toast];
     this.update();
     setTimeout(() => {
       this.toasts = this.toasts.filter((other) => other !== toast);
       this.update();
-    }, SHOWN_MILLIS);
+    }, href ? LINK_SHOWN_MILLIS : SHOWN_MILLIS);
   }
 
   view() {
-    return repeat(this.toasts, (toast) => toast, ({ text, tone }) => html`<div class="toast" data-tone=${tone}><ui-icon name=${tone === "bad" ? "circle-alert" : "check"}></ui-icon><span>${text}</span></div>`);
+    return repeat(this.toasts, (toast) => toast, ({ text, tone, href }) => html`<div class="toast" data-tone=${tone}><ui-icon name=${ICONS[tone] ?? "check"}></ui-icon>${href ? html`<a class="link" href=${href}>${text}</a>` : html`<span>${text}</span>`}</div>`);
   }
 }
 customElements.define("toast-list", ToastList);
 
-/** Says that something was done, or with the tone "bad" that it was not. */
-export function toast(text, tone = "good") {
-  document.querySelector("toast-list")?.add(text, tone);
+/** Says that something was done, with the tone "bad" that it was not, with "waiting" that it is near. */
+export function toast(text, tone = "good", href = null) {
+  document.querySelector("toast-list")?.add(text, tone, href);
 }

@@ -1,8 +1,8 @@
-// <upload-panel .datasetId .versionId>: files and folders into a draft, dropped or chosen, with progress.
+// <upload-panel .target .into .curl>: files and folders to a target, dropped or chosen, with progress. They
+// go into a folder that is asked for, or into the one that `into` says. `curl` is the same for a terminal.
 // Emits "uploaded" when a batch has come to its end.
 import { html, nothing } from "/html.js";
-import { addresses, api } from "/api.js";
-import { bytes, count, duration, fetchAsCurl, integer } from "/format.js";
+import { bytes, count, duration, integer } from "/format.js";
 import { Element, reactive } from "/components/element.js";
 import { failed } from "/components/states.js";
 import { chosenFiles, droppedFiles } from "/components/upload-files.js";
@@ -19,7 +19,7 @@ class UploadPanel extends Element {
   unfinished = [];
 
   start() {
-    this.queue = uploadQueue(this.datasetId, this.versionId);
+    this.queue = uploadQueue(this.target);
     const changed = () => this.update();
     const settled = () => {
       this.#lookForUnfinished();
@@ -35,8 +35,7 @@ class UploadPanel extends Element {
   /** Large files of which an earlier visit sent only parts. */
   async #lookForUnfinished() {
     try {
-      const { items } = await api.multipartUploads(this.datasetId, this.versionId);
-      this.unfinished = items;
+      this.unfinished = await this.target.unfinished();
       this.update();
     } catch {
       // Then the page says nothing of them; sending the file again finds out.
@@ -54,13 +53,15 @@ class UploadPanel extends Element {
             <label class="button small"><input type="file" webkitdirectory class="visually-hidden" aria-label="Choose a folder" @change=${this.#chosen}>Choose a folder</label>
           </div>
           <div class="row center small">
-            <label class="row-tight">Into <input class="mono folder-input" placeholder="the top" aria-label="Folder to put them into" .value=${this.folder} @input=${(event) => (this.folder = event.target.value)}></label>
-            <label class="check"><input type="checkbox" .checked=${this.queue.skipExisting} @change=${(event) => (this.queue.skipExisting = event.target.checked)}>Skip files that are there already with the same size</label>
+            ${typeof this.into === "string" ? html`<span class="quiet">They go into <code>${this.into || "the top"}</code></span>` : html`<label class="row-tight">Into <input class="mono folder-input" placeholder="the top" aria-label="Folder to put them into" .value=${this.folder} @input=${(event) => (this.folder = event.target.value)}></label>`}
+            ${this.target.sizes
+              ? html`<label class="check"><input type="checkbox" .checked=${this.queue.skipExisting} @change=${(event) => (this.queue.skipExisting = event.target.checked)}>Skip files that are there already with the same size</label>`
+              : html`<label class="check"><input type="checkbox" .checked=${this.queue.replace} @change=${(event) => (this.queue.replace = event.target.checked)}>Replace files of the same name</label>`}
           </div>
         </div>
         ${this.queue.items.length ? this.#progress() : nothing}
         ${this.#unfinishedNote()}
-        <details class="by-terminal"><summary class="small">From a terminal</summary><code-block label="Upload as curl" .text=${this.#asCurl()}></code-block></details>
+        <details class="by-terminal"><summary class="small">From a terminal</summary><code-block label="Upload as curl" .text=${this.curl ?? ""}></code-block></details>
       </div>`;
   }
 
@@ -114,13 +115,13 @@ class UploadPanel extends Element {
       <div class="note unfinished" data-tone="waiting"><ui-icon name="clock"></ui-icon><div class="grow stack-s">
         <strong>Unfinished uploads</strong>
         <span class="small soft">Choose or drop the same file again, and only what is missing is sent.</span>
-        ${left.map((upload) => html`<div class="spread small"><span class="mono cut">${upload.path}</span><span class="row-tight"><span class="quiet nowrap">${bytes(upload.parts.reduce((sum, part) => sum + part.bytes, 0))} are there</span><button class="button small ghost" aria-label="Discard what there is of ${upload.path}" @click=${() => this.#discard(upload)}>Discard</button></span></div>`)}
+        ${left.map((upload) => html`<div class="spread small"><span class="mono cut">${upload.path}</span><span class="row-tight"><span class="quiet nowrap">${bytes(upload.sentBytes)} are there</span><button class="button small ghost" aria-label="Discard what there is of ${upload.path}" @click=${() => this.#discard(upload)}>Discard</button></span></div>`)}
       </div></div>`;
   }
 
   async #discard(upload) {
     try {
-      await api.abortMultipart(this.datasetId, this.versionId, upload.id);
+      await this.target.discard(upload.id);
     } catch (problem) {
       toast(problem.detail, "bad");
     }
@@ -161,14 +162,9 @@ class UploadPanel extends Element {
 
   #add(files) {
     if (!files.length) return toast("There were no files in it.", "bad");
-    this.queue.add(files, this.folder.trim().replace(/^\/+|\/+$/g, ""));
-  }
-
-  #asCurl() {
-    const version = addresses.version(this.datasetId, this.versionId);
-    return `# one file\n${fetchAsCurl(`${version}/files/train/a.png`, { file: "a.png" })}\n\n# a folder as one stream\ntar -c -C my-folder . | ${fetchAsCurl(`${version}.tar`, { file: "-" })}`;
+    this.queue.add(files, (this.into ?? this.folder).trim().replace(/^\/+|\/+$/g, ""));
   }
 }
 
-reactive(UploadPanel, ["datasetId", "versionId"]);
+reactive(UploadPanel, ["target", "into", "curl"]);
 customElements.define("upload-panel", UploadPanel);

@@ -1,24 +1,18 @@
-// Files on their way into a draft: a few at a time, with progress, pause, retry, and parts for large ones.
+// Files on their way to the box: a few at a time, with progress, pause and retry.
 //
-// A queue outlives the page that began it: leaving for another page of the UI does not stop it.
-import { api } from "/api.js";
+// Where they go is a target of upload-targets.js. A queue outlives the page that began it: leaving for
+// another page of the UI does not stop it.
 
 /** A browser keeps six connections to one host. One is the stream of events, one is for the pages. */
 const PARALLEL = 4;
-const LARGE_BYTES = 64 * 1024 * 1024;
-const LIST_PAGE = 500; // The most that the API gives.
-const TRIES = 4;
-const FIRST_PAUSE_MILLIS = 500;
 const DRAW_GAP_MILLIS = 120;
-const PASSING = [0, 408, 429, 500, 502, 503, 504];
 
 const queues = new Map();
 
-/** The queue of a draft, which is kept while the tab is. */
-export function uploadQueue(dataset, version) {
-  const key = `${dataset}/${version}`;
-  if (!queues.has(key)) queues.set(key, new UploadQueue(dataset, version));
-  return queues.get(key);
+/** The queue of a target, which is kept while the tab is. */
+export function uploadQueue(target) {
+  if (!queues.has(target.key)) queues.set(target.key, new UploadQueue(target));
+  return queues.get(target.key);
 }
 
 addEventListener("beforeunload", (event) => {
@@ -36,8 +30,10 @@ class UploadQueue extends EventTarget {
   paused = false;
   problem = null; // What stopped the whole queue.
   looking = false; // Whether the files that are there already are being listed.
-  /** Leaves out files that the draft has already with the same size. */
+  /** Leaves out files that are there already with the same size, where the target can tell. */
   skipExisting = true;
+  /** Replaces files of the same name, where the target keeps them otherwise. */
+  replace = false;
   #settledBytes = 0;
   #next = 0;
   #abort = new AbortController();
@@ -46,9 +42,9 @@ class UploadQueue extends EventTarget {
   #drawing = null;
   #began = null; // { at, bytes } since the last start, for the rate.
 
-  constructor(dataset, version) {
+  constructor(target) {
     super();
-    Object.assign(this, { dataset, version });
+    this.target = target;
   }
 
   get active() {
@@ -71,7 +67,7 @@ class UploadQueue extends EventTarget {
     return seconds > 1 ? (this.sentBytes - this.#began.bytes) / seconds : null;
   }
 
-  /** Adds files under a folder of the draft and begins. */
+  /** Adds files under a folder of the target and begins. */
   async add(files, folder = "") {
     const prefix = folder && !folder.endsWith("/") ? `${folder}/` : folder;
     if (!this.active && this.settled === this.items.length && !this.failed.size) this.clear();
@@ -113,7 +109,7 @@ class UploadQueue extends EventTarget {
     this.resume();
   }
 
-  /** Stops, and forgets what was not sent. What was sent stays in the draft. */
+  /** Stops, and forgets what was not sent. What was sent stays. */
   clear() {
     this.#abort.abort();
     this.#abort = new AbortController();
@@ -126,23 +122,14 @@ class UploadQueue extends EventTarget {
     this.#changed();
   }
 
-  /** Learns which files the draft has, so that a broken upload can simply be dropped again. */
+  /** Learns which files are there, so that a broken upload can simply be dropped again. */
   async #lookAround() {
-    if (!this.skipExisting || this.looking) return;
+    if (!this.target.sizes || !this.skipExisting || this.looking) return;
     this.looking = true;
     this.#changed();
-    const known = new Map();
     const mine = this.#epoch;
     try {
-      for (const top of tops(this.items.slice(this.#next))) {
-        let cursor = null;
-        do {
-          const page = await api.files(this.dataset, this.version, { prefix: top, recursive: true, limit: LIST_PAGE, cursor }, { signal: this.#abort.signal });
-          for (const item of page.items) if (item.kind === "file") known.set(item.path, item.bytes);
-          cursor = page.next;
-        } while (cursor);
-      }
-      this.#known = known;
+      this.#known = await this.target.sizes(tops(this.items.slice(this.#next)), this.#abort.signal);
     } catch {
       this.#known = null; // Then everything is sent, which does no harm.
     }
@@ -173,8 +160,7 @@ class UploadQueue extends EventTarget {
       this.#changed();
     };
     try {
-      if (item.file.size > LARGE_BYTES) await sendInParts(this, item, signal, onProgress);
-      else await patiently(signal, () => api.putFile(this.dataset, this.version, item.path, item.file, { signal, onProgress }));
+      await this.target.send(item, { signal, onProgress, replace: this.replace });
       item.state = "done";
     } catch (problem) {
       if (problem.name !== "AbortError" && concernsAll(problem) && mine === this.#epoch) {
@@ -225,68 +211,4 @@ function concernsAll({ status, code }) {
 function tops(items) {
   const names = new Set(items.map(({ path }) => (path.includes("/") ? path.slice(0, path.indexOf("/") + 1) : path)));
   return names.size > 50 ? [""] : names;
-}
-
-/** Tries again what may pass by itself: a restart, a full queue, a broken connection. */
-async function patiently(signal, send) {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await send();
-    } catch (problem) {
-      if (signal.aborted || attempt === TRIES || !PASSING.includes(problem.status)) throw problem;
-      await pauseFor(FIRST_PAUSE_MILLIS * 2 ** attempt, signal);
-    }
-  }
-}
-
-function pauseFor(millis, signal) {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, millis);
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      reject(new DOMException("Stopped.", "AbortError"));
-    }, { once: true });
-  });
-}
-
-/**
- * Sends a large file in parts of the size that the daemon names. Parts that it has from an earlier
- * try, also of an earlier visit, are not sent again, unless the file has changed since.
- */
-async function sendInParts({ dataset, version }, { path, file }, signal, onProgress) {
-  const upload = await resumable(dataset, version, path, file);
-  let sent = 0;
-  const count = Math.ceil(file.size / upload.partBytes);
-  for (let number = 1; number <= count; number += 1) {
-    if (signal.aborted) throw new DOMException("Stopped.", "AbortError");
-    const start = (number - 1) * upload.partBytes;
-    const part = file.slice(start, Math.min(file.size, start + upload.partBytes));
-    const before = sent;
-    if (upload.parts.get(number) !== part.size) {
-      await patiently(signal, () => api.putPart(dataset, version, upload.id, number, part, { signal, onProgress: (bytes) => onProgress(before + bytes) }));
-    }
-    sent += part.size;
-    onProgress(sent);
-  }
-  await patiently(signal, () => api.completeMultipart(dataset, version, upload.id));
-  localStorage.removeItem(memoryOf(upload.id));
-}
-
-/** The unfinished upload of this very file, or a new one. */
-async function resumable(dataset, version, path, file) {
-  const looks = `${file.size}/${file.lastModified}`;
-  const { items } = await api.multipartUploads(dataset, version);
-  for (const earlier of items.filter((candidate) => candidate.path === path)) {
-    const { partBytes } = earlier;
-    if (localStorage.getItem(memoryOf(earlier.id)) === looks) {
-      return { id: earlier.id, partBytes, parts: new Map(earlier.parts.map(({ number, bytes }) => [number, bytes])) };
-    }
-  }
-  const { id, partBytes } = await api.beginMultipart(dataset, version, path);
-  localStorage.setItem(memoryOf(id), looks);
-  return { id, partBytes, parts: new Map() };
-}
-
-function memoryOf(upload) {
-  return `upload.${upload}`;
 }

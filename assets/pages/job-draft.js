@@ -71,11 +71,9 @@ export function draftFromSpec(job) {
     name: spec.name ?? "",
     project: job.project?.name ?? spec.project ?? "",
     machineType: spec.machineType ?? job.machineType ?? "",
-    env: Object.entries(spec.env ?? {}).map(([name, value]) =>
-      value.startsWith("secret:") ? { name, value: value.slice("secret:".length), secret: true } : { name, value, secret: false },
-    ),
-    inputs: (spec.datasets ?? []).map(({ ref, name }) => ({ ref, name, named: true })),
-    outputs: (spec.outputs ?? []).map(({ ref, name }) => ({ ref, name, named: true })),
+    env: envRows(spec.env),
+    inputs: mountRows(spec.datasets),
+    outputs: mountRows(spec.outputs),
     workingDirectory: spec.workingDirectory ?? "",
     ports: (spec.ports ?? []).map((port) => (typeof port === "object" ? (port.host ? `${port.container}:${port.host}` : `${port.container}`) : `${port}`)).join(", "),
     timeLimitMinutes: spec.timeLimitSeconds ? String(spec.timeLimitSeconds / 60) : "",
@@ -112,12 +110,24 @@ function workspaceOf(draft) {
   return null;
 }
 
-function envOf(rows) {
+/** Variables as the rows of the form. */
+export function envRows(env) {
+  return Object.entries(env ?? {}).map(([name, value]) =>
+    value.startsWith("secret:") ? { name, value: value.slice("secret:".length), secret: true } : { name, value, secret: false },
+  );
+}
+
+/** Mounted datasets as the rows of the form. */
+export function mountRows(mounts) {
+  return (mounts ?? []).map(({ ref, name }) => ({ ref, name, named: true }));
+}
+
+export function envOf(rows) {
   return Object.fromEntries(rows.filter((row) => row.name.trim()).map((row) => [row.name.trim(), row.secret ? `secret:${row.value}` : row.value]));
 }
 
 /** Rows without a dataset are left out, as empty lines of a form are. */
-function mountsOf(rows) {
+export function mountsOf(rows) {
   return rows.filter(({ ref }) => ref.trim()).map(({ ref, name }) => ({ ref: ref.trim(), name: name.trim() }));
 }
 
@@ -133,11 +143,11 @@ function portOf(text) {
   return host === undefined ? container : { container, host };
 }
 
-function numberOf(text, unit = 1) {
+export function numberOf(text, unit = 1) {
   return text === "" ? null : Math.round(Number(text) * unit);
 }
 
-function list(text) {
+export function list(text) {
   return text.split(",").map((part) => part.trim()).filter(Boolean);
 }
 

@@ -6,6 +6,7 @@ import { go } from "/router.js";
 import { confirm } from "/components/confirm-dialog.js";
 import { isFinished, jobNote } from "/components/job-words.js";
 import { jobData } from "/components/job-data.js";
+import { openWorkload } from "/components/open-workload.js";
 import { Page } from "/components/page.js";
 import { Resource } from "/components/resource.js";
 import { toast } from "/components/toast-list.js";
@@ -91,7 +92,7 @@ export default class JobPage extends Page {
       ${job.attempts > 1 ? fact("refresh-cw", `attempt ${job.attempt} of ${job.attempts}`) : nothing}
       ${job.timeLimitSeconds ? fact("gauge", `limit ${duration(job.timeLimitSeconds)}`, "Time limit") : nothing}
       ${job.priority ? fact("chevron-up", `priority ${job.priority}`) : nothing}
-      ${job.ports?.map((port) => fact("link", html`port ${port.container} ${job.state === "running" ? html`<button type="button" class="link" @click=${() => this.#open(job, port.container)}>open</button>` : nothing}`))}
+      ${job.ports?.map((port) => fact("link", html`port ${port.container} ${job.state === "running" ? html`<button type="button" class="link" @click=${() => openWorkload(job.id, { port: port.container })}>open</button>` : nothing}`))}
       ${job.experiment ? fact("rotate-ccw", html`run of <a class="link" href="/experiments/${job.experiment}">${job.experiment}</a>`, "Experiment") : nothing}
       ${job.cloneOf ? fact("copy", html`clone of <a class="link" href="/jobs/${job.cloneOf}">${job.cloneOf}</a>`) : nothing}
       ${job.tags?.length ? html`<span>${job.tags.map((tag) => html`<a class="tag" href="/jobs?tag=${encodeURIComponent(tag)}">${tag}</a>`)}</span>` : nothing}`;
@@ -109,20 +110,6 @@ export default class JobPage extends Page {
         return html`<job-spec .job=${job}></job-spec>`;
       default:
         return html`<log-view .job=${job} .anchor=${anchoredLine(this.route.hash)}></log-view>`;
-    }
-  }
-
-  async #open(job, port) {
-    // Opened at once, as browsers hold back what opens later than the click.
-    const tab = window.open("about:blank", "_blank");
-    if (tab) tab.opener = null;
-    try {
-      const { url } = await api.openWorkload(job.id, { port });
-      if (tab) tab.location.replace(url);
-      else location.assign(url);
-    } catch (problem) {
-      tab?.close();
-      toast(problem.detail, "bad");
     }
   }
 

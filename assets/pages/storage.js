@@ -35,7 +35,7 @@ export default class StoragePage extends Page {
   view() {
     const admin = document.querySelector("app-shell").session?.scope === "admin";
     return html`
-      <header class="page-head"><div><h1>Storage</h1><p>What of this box's disk the team uses, and where datasets may lie instead.</p></div></header>
+      <header class="page-head"><div><h1>Storage</h1><p>What of this box's disk the team uses, and where datasets may lie instead.</p></div><div class="actions"><a class="button" href="/storage/files"><ui-icon name="folder-open" size="s"></ui-icon>Files of the team</a></div></header>
       ${this.storage.value?.check?.damaged ? html`<div class="note page-note" data-tone="bad" role="alert"><ui-icon name="triangle-alert"></ui-icon><div><strong>${count(this.storage.value.check.damaged, "stored file")} ${this.storage.value.check.damaged === 1 ? "is" : "are"} damaged</strong><div class="small soft">New jobs are refused the versions that have such files. <a class="link" href="#integrity-title">See which, and send them again.</a></div></div></div>` : nothing}
       ${this.storage.show((storage) => this.#use(storage))}
       <section class="section" aria-labelledby="providers-title"><div class="section-head"><h2 id="providers-title">Storage providers</h2></div><storage-providers ?admin=${admin}></storage-providers></section>

@@ -1,12 +1,14 @@
 // <version-files .home=${dataset} .version=${version} .path=${path} .beginsWith=${text}>: the tree, what is
 // chosen in it, and on a draft what brings files in. What is shown is in the address.
 import { html, nothing } from "/html.js";
-import { api } from "/api.js";
+import { addresses, api } from "/api.js";
+import { fetchAsCurl } from "/format.js";
 import { setQuery } from "/router.js";
 import { Element, reactive } from "/components/element.js";
 import { empty } from "/components/states.js";
 import { TreeRows } from "/components/tree-rows.js";
 import { uploadQueue } from "/components/upload-queue.js";
+import { draftTarget } from "/components/upload-targets.js";
 import "/components/file-details.js";
 import "/components/file-tree.js";
 import "/components/import-list.js";
@@ -42,7 +44,7 @@ class VersionFiles extends Element {
       : empty({ icon: "folder-open", title: "No files", text: this.draft ? "Drop a folder above, import from somewhere, or use a terminal." : "This version was committed without files." });
     return html`
       ${this.draft ? html`
-        <upload-panel .datasetId=${id} .versionId=${version} @uploaded=${() => this.#brought()}></upload-panel>
+        <upload-panel .target=${draftTarget(id, version)} .curl=${uploadAsCurl(id, version)} @uploaded=${() => this.#brought()}></upload-panel>
         <import-list .datasetId=${id} .versionId=${version} @settled=${() => this.#brought()}></import-list>` : nothing}
       <div class="files-pane ${this.path ? "with-file" : ""}">
         <section class="card tree-card" aria-label="Files">
@@ -78,7 +80,7 @@ class VersionFiles extends Element {
   /** Shows what others put into the draft. Our own uploads say so themselves when they have ended. */
   #keepUp() {
     const totals = `${this.version.files}/${this.version.bytes}`;
-    if (this.totals && this.totals !== totals && this.draft && !uploadQueue(this.home.id, this.version.version).active) {
+    if (this.totals && this.totals !== totals && this.draft && !uploadQueue(draftTarget(this.home.id, this.version.version)).active) {
       clearTimeout(this.keepingUp);
       this.keepingUp = setTimeout(() => this.isConnected && this.rows.refresh(), KEEP_UP_MILLIS);
     }
@@ -114,6 +116,11 @@ class VersionFiles extends Element {
     clearTimeout(this.typing);
     this.typing = setTimeout(() => setQuery({ prefix: text }), TYPING_MILLIS);
   };
+}
+
+function uploadAsCurl(id, draft) {
+  const version = addresses.version(id, draft);
+  return `# one file\n${fetchAsCurl(`${version}/files/train/a.png`, { file: "a.png" })}\n\n# a folder as one stream\ntar -c -C my-folder . | ${fetchAsCurl(`${version}.tar`, { file: "-" })}`;
 }
 
 reactive(VersionFiles, ["home", "version", "path", "beginsWith"]);

@@ -11,6 +11,7 @@ import { Page } from "/components/page.js";
 import { Resource } from "/components/resource.js";
 import { toast } from "/components/toast-list.js";
 import { uploadQueue } from "/components/upload-queue.js";
+import { draftTarget } from "/components/upload-targets.js";
 import "/components/copy-button.js";
 import "/components/state-chip.js";
 import "/components/time-ago.js";
@@ -109,7 +110,7 @@ export default class VersionPage extends Page {
   }
 
   async #commit(dataset, version) {
-    if (uploadQueue(dataset.id, version.version).active) return toast("Files are still being sent. Commit when they are there.", "bad");
+    if (uploadQueue(draftTarget(dataset.id, version.version)).active) return toast("Files are still being sent. Commit when they are there.", "bad");
     const sure = await confirm({
       title: `Commit ${version.version}?`,
       text: `Its ${count(version.files ?? 0, "file")} (${bytes(version.bytes)}) are fixed for ever and it becomes the latest version, which jobs get by ${dataset.name}. To change something later, begin a new version from it.`,

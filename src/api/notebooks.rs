@@ -76,6 +76,9 @@ struct NotebooksQuery {
     /// Part of the name or of the id, in any case.
     #[serde(default)]
     q: String,
+    /// Only those that the caller made.
+    #[serde(default)]
+    mine: bool,
     /// Only those that have a session.
     #[serde(default)]
     live: bool,
@@ -123,6 +126,7 @@ async fn list(
         project,
         tags: given(query.tag).into_iter().collect(),
         text: given(query.q),
+        user: query.mine.then(|| caller.user.clone()),
         live: query.live,
         public: query.public,
     };

@@ -190,6 +190,8 @@ pub struct NotebookFilter {
     pub tags: Vec<String>,
     /// Part of the name or of the id, in any case.
     pub text: Option<String>,
+    /// Only those that this person made.
+    pub user: Option<UserId>,
     /// Only those that have a session.
     pub live: bool,
     /// Those that everybody may look at, of any team, instead of the team's own.

@@ -141,6 +141,10 @@ fn clauses<'a>(team: &'a TeamId, filter: &'a NotebookFilter) -> (String, Values<
         clauses.push_str(" AND (instr(lower(n.name), lower(:text)) OR instr(n.id, lower(:text)))");
         values.push((":text", Box::new(text)));
     }
+    if let Some(user) = &filter.user {
+        clauses.push_str(" AND n.user_id = :user");
+        values.push((":user", Box::new(user)));
+    }
     if filter.live {
         clauses.push_str(" AND w.state IN ('pending', 'provisioned', 'running')");
     }

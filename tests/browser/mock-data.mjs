@@ -1,5 +1,7 @@
 // The mock's box: invented jobs, GPUs and logs, and the few verbs that change them.
-import { MockDatasets } from "./mock-datasets.mjs";
+import { MockDatasets, PICTURE } from "./mock-datasets.mjs";
+import { MockFiles } from "./mock-files.mjs";
+import { MockNotebooks } from "./mock-notebooks.mjs";
 
 const GIB = 1024 ** 3;
 const ago = (seconds) => new Date(Date.now() - seconds * 1000).toISOString();
@@ -30,6 +32,8 @@ class MockBox {
   logs = new Map();
   engine = { state: "ok", version: "28.1.1", message: null };
   data = new MockDatasets((kind, id, change) => this.emit(kind, id, change));
+  notebooks = new MockNotebooks((kind, id, change) => this.emit(kind, id, change));
+  files = new MockFiles();
   refuseStreams = 0; // The status with which the event stream is refused; 0 for none.
   streams = new Set();
   #listeners = new Set();
@@ -59,6 +63,9 @@ class MockBox {
     this.keep({ id: "ex3", name: "digits-sweep", project: 2, tags: ["sweep"], command: "python sweep.py", ago: 120 });
     this.keep({ id: "ex2", name: "resnet50", project: 2, tags: ["vision", "baseline"], machineType: "gpu-1", command: "python train.py --arch resnet50 --epochs 90", ago: 9e4, runs: ["js8", "js5", "js4"], modelType: "Tensorflow", modelPath: "/artifacts" });
     this.keep({ id: "ex1", name: "finetune", project: 2, machineType: "gpu-1", command: "python finetune.py --lr 2e-5", ago: 1e5, runs: ["jsold4"] });
+    this.notebooks.fill();
+    this.files.fill(PICTURE);
+    for (const list of this.notebooks.sessions.values()) for (const session of list) this.logs.set(session.id, serverLog(session.id));
     this.#every(1000, () => this.write("js8"));
   }
 
@@ -80,7 +87,7 @@ class MockBox {
   }
 
   job(id) {
-    return this.jobs.find((job) => job.id === id);
+    return this.jobs.find((job) => job.id === id) ?? this.notebooks.run(id);
   }
 
   listJobs(query) {
@@ -339,6 +346,11 @@ class MockBox {
 
 function trainingLog(lines) {
   return Array.from({ length: lines }, (_, line) => ({ line, time: ago((lines - line) * 0.7), stream: line % 23 === 7 ? "stderr" : "stdout", text: trainingLine(line), partial: false }));
+}
+
+function serverLog(id) {
+  const lines = ["jupyterlab | extension was successfully linked.", "Writing Jupyter server cookie secret to /root/.local/share/jupyter/runtime", "Serving notebooks from local directory: /notebooks", `Jupyter Server is running at http://localhost:8888/w/${id}/lab`, "Use Control-C to stop this server and shut down all kernels."];
+  return lines.map((text, line) => ({ line, time: ago(60 - line), stream: "stderr", text: `[I 2026-01-01 10:00:0${line}.120 ServerApp] ${text}`, partial: false }));
 }
 
 function trainingLine(line) {

@@ -7,7 +7,8 @@ const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
 const ago = (seconds) => new Date(Date.now() - seconds * 1000).toISOString();
 const hash = (seed) => Array.from({ length: 64 }, (_, i) => "0123456789abcdef"[(seed * 31 + i * 7 + ((seed >> (i % 13)) & 15)) % 16]).join("");
-const PICTURE = picture(56);
+/** A small picture, as a PNG. */
+export const PICTURE = picture(56);
 const MILLION = 1_000_000;
 
 export const MANAGED = { id: "sp1", name: "Gradient Managed", type: "managed" };

@@ -8,6 +8,8 @@ import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { makeBox } from "./mock-data.mjs";
 import { datasetRoutes } from "./mock-dataset-routes.mjs";
+import { fileRoutes } from "./mock-files.mjs";
+import { notebookRoutes } from "./mock-notebooks.mjs";
 
 const ASSETS = fileURLToPath(new URL("../../assets/", import.meta.url));
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".mjs": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml", ".woff2": "font/woff2" };
@@ -136,7 +138,8 @@ function stream(box, request, response, subscribe) {
 }
 
 async function file(path, response) {
-  const wanted = extname(path) ? normalize(path) : "/index.html";
+  const isPage = !extname(path) || /^\/(github|git|w)\//.test(path);
+  const wanted = isPage ? "/index.html" : normalize(path);
   try {
     const content = await readFile(join(ASSETS, wanted));
     response.writeHead(200, { "Content-Type": TYPES[extname(wanted)] ?? "application/octet-stream", "Content-Security-Policy": POLICY, "Cache-Control": "no-cache" }).end(content);
@@ -158,7 +161,7 @@ const known = (response, value) => (value ? json(response, 200, value) : problem
 const problem = (response, status, code, detail, field) =>
   response.writeHead(status, { "Content-Type": "application/problem+json" }).end(JSON.stringify({ type: "about:blank", title: code, status, code, detail, field, requestId: "01J9Z0MOCK" }));
 
-ROUTES.push(...datasetRoutes({ json, none, known, problem }));
+for (const routes of [datasetRoutes, notebookRoutes, fileRoutes]) ROUTES.push(...routes({ json, none, known, problem }));
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const mock = await startMock({ port: Number(process.argv[2] ?? 7079) });

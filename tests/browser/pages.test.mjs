@@ -26,6 +26,33 @@ const PAGES = {
   experiment: ["/experiments/ex2", "job-table tr.linked >> nth=2"],
   "experiment-new": ["/experiments/ex3", "text=Not started yet"],
   "experiment-failed": ["/experiments/ex1", "text=jsold4"],
+  notebooks: ["/notebooks", "text=evaluate"],
+  "notebooks-mine": ["/notebooks?whose=mine", "text=train-digits"],
+  "notebooks-public": ["/notebooks?whose=public", "text=attention-explained"],
+  "notebooks-none": ["/notebooks?q=zzz", "text=No notebook fits"],
+  notebook: ["/notebooks/n4kq0z81", "text=train.ipynb >> nth=0"],
+  "notebook-file": ["/notebooks/n4kq0z81?file=train.ipynb", "notebook-view .cell >> nth=6"],
+  "notebook-markdown": ["/notebooks/n4kq0z81?file=README.md", ".preview-markdown table"],
+  "notebook-table": ["/notebooks/n4kq0z81?file=results.csv", ".preview-table td >> nth=20"],
+  "notebook-log": ["/notebooks/n4kq0z81/log", "log-view .line >> nth=3"],
+  "notebook-metrics": ["/notebooks/n4kq0z81/metrics", "line-chart canvas >> nth=3"],
+  "notebook-connect": ["/notebooks/n4kq0z81/connect", "text=Make a token"],
+  "notebook-sessions": ["/notebooks/n4kq0z81/sessions", "text=jsn4kq0z812"],
+  "notebook-settings": ["/notebooks/n4kq0z81/settings", ".pick >> nth=4"],
+  "notebook-soon": ["/notebooks/nsoon000", ".session-end[data-tone=waiting]"],
+  "notebook-queued": ["/notebooks/nqueued0", "text=Number 2 in the queue"],
+  "notebook-preparing": ["/notebooks/nprepare", "text=1.3 GiB of 3.4 GiB"],
+  "notebook-starting": ["/notebooks/nstart00", "text=it can be opened in a moment"],
+  "notebook-stopped": ["/notebooks/nstopped", "text=Stopped after 3 h without activity"],
+  "notebook-failed": ["/notebooks/nfailed0", "text=Read its log"],
+  "notebook-fork": ["/notebooks/nfork000", "text=Its files are being copied"],
+  "notebook-of-others": ["/notebooks/npublic0", "text=attention.ipynb"],
+  "notebook-missing": ["/notebooks/nothing", "text=There is no such thing"],
+  "new-notebook": ["/notebooks/new?image=jupyter/scipy-notebook&git=https://example.org/a/b.git", ".pick >> nth=4"],
+  "run-repository": ["/github/fastai/fastbook/blob/master/01_intro.ipynb?clone=true&runtime=jupyter/scipy-notebook", ".pick >> nth=4"],
+  "run-nothing": ["/git/nowhere", "text=This names no repository"],
+  "team-files": ["/storage/files", "text=notes.txt"],
+  "team-file": ["/storage/files?path=models/bert&file=models/bert/config.json", "text=layers"],
   clone: ["/jobs/new?clone=js8", ".env-row"],
   projects: ["/projects", "text=speech-to-text"],
   project: ["/projects/pr2", "job-table tr.linked >> nth=3"],
@@ -98,6 +125,12 @@ test("a box on which nothing happened yet teaches the first job", async () => {
     await page.goto(`${fresh.url}/experiments`);
     await page.getByRole("region", { name: "New experiment as curl" }).getByText("/api/v1/experiments").waitFor();
     await picture(page, "light-first-experiment", { fullPage: true });
+    await page.goto(`${fresh.url}/notebooks`);
+    await page.getByRole("region", { name: "New notebook as curl" }).getByText("/api/v1/notebooks").waitFor();
+    await page.getByRole("link", { name: "Make the first one" }).waitFor();
+    await picture(page, "light-first-notebook", { fullPage: true });
+    await page.goto(`${fresh.url}/storage/files`);
+    await page.getByText("No files yet").waitFor();
     await page.goto(`${fresh.url}/storage`);
     await page.getByText("No buckets").waitFor();
     await page.getByText("The cache is empty").waitFor();

@@ -1,8 +1,9 @@
 // What a person does in the browser, from the sign-in link to signing out.
 //
 // Against a real daemon: GRADIENTD_URL=http://127.0.0.1:7070 GRADIENTD_SIGN_IN=LINK node --test ui.test.mjs
-// (the link is a one-time link, the box needs the image gradient-test/busybox). Without them the
-// stories run on the mock, which proves the pages and not the daemon.
+// (the link is a one-time link, the box needs the images gradient-test/busybox and
+// gradient-test/jupyter). Without them the stories run on the mock, which proves the pages and not the
+// daemon; what happens inside JupyterLab is left out there.
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { openBrowser, picture, shown } from "./browser.mjs";
@@ -10,13 +11,19 @@ import { startMock } from "./mock.mjs";
 
 const IMAGE = process.env.GRADIENTD_TEST_IMAGE ?? "gradient-test/busybox";
 const TRAIN = `i=0; while [ $i -lt 900 ]; do i=$((i+1)); echo "step $i"; echo "{\\"chart\\": \\"loss\\", \\"x\\": $i, \\"y\\": 0.$((999-i))}"; sleep 0.2; done`;
+const JUPYTER = process.env.GRADIENTD_TEST_JUPYTER ?? "gradient-test/jupyter";
+const SLOW = { timeout: 30_000 }; // JupyterLab starts, on a machine that is busy with other tests.
+/** Learns the digits in a moment, and says how well. */
+const LEARN = "from sklearn.datasets import load_digits\nfrom sklearn.linear_model import LogisticRegression\nx, y = load_digits(return_X_y=True)\nmodel = LogisticRegression(max_iter=50).fit(x[:1500] / 16, y[:1500])\nprint('accuracy', round(model.score(x[1500:] / 16, y[1500:]), 1))";
 const STAMP = Date.now().toString(36); // A box may hold what an earlier run left.
 const JOB = `browser-${STAMP}`;
 const PROJECT = `project-${STAMP}`;
 const SECRET = `SECRET_${STAMP}`;
 const DATASET = `data-${STAMP}`;
+const NOTEBOOK = `notebook-${STAMP}`;
+const ON_MOCK = !process.env.GRADIENTD_URL && "only a real daemon runs JupyterLab";
 
-let mock, browser, page, url, jobPath;
+let mock, browser, page, url, jobPath, lab;
 
 before(async () => {
   if (!process.env.GRADIENTD_URL) mock = await startMock();
@@ -34,6 +41,10 @@ afterEach(async (context) => {
   if (context.passed === false) {
     await picture(page, "failed");
     context.diagnostic(await shown(page));
+    if (lab && !lab.isClosed()) {
+      await picture(lab, "failed-lab");
+      context.diagnostic(await shown(Object.assign(lab, { complaints: [], unanswered: () => [] })));
+    }
   }
   assert.deepEqual(page.complaints.splice(0), [], "the browser complained");
 });
@@ -265,6 +276,62 @@ test("a new version starts from the last, and what changed is told", async () =>
   await page.getByText("−1 removed").waitFor();
 });
 
+test("a notebook is made in the form and opened when it answers", { skip: ON_MOCK }, async () => {
+  await link("Notebooks").click();
+  await link("New notebook").click();
+  await page.getByLabel("Image").fill(JUPYTER);
+  await page.getByLabel("Name", { exact: true }).fill(NOTEBOOK);
+  await page.locator(".pick").first().waitFor();
+  await button("Start the notebook").click();
+  await page.getByRole("heading", { name: NOTEBOOK }).waitFor();
+  await page.waitForFunction(() => document.querySelector("main .job-title state-chip").textContent === "running", null, SLOW);
+  await page.getByText("Last activity").waitFor();
+  await picture(page, "story-16-notebook", { fullPage: true });
+  [lab] = await Promise.all([page.context().waitForEvent("page"), button("Open JupyterLab").click()]);
+  await lab.locator(".jp-LauncherCard").first().waitFor(SLOW);
+  assert.ok(!lab.url().includes("ticket"), "the ticket left the address");
+  assert.notEqual(new URL(lab.url()).origin, url, "it has an origin of its own");
+});
+
+test("a cell that trains runs in JupyterLab through the proxy, and its output is saved", { skip: ON_MOCK }, async () => {
+  const base = new URL(lab.url()).pathname.replace(/lab.*$/, "");
+  const written = await lab.evaluate(async ([base, source]) => {
+    const content = { cells: [{ cell_type: "code", id: "train", metadata: {}, source, outputs: [], execution_count: null }], metadata: { kernelspec: { name: "python3", display_name: "Python 3" } }, nbformat: 4, nbformat_minor: 5 };
+    const answer = await fetch(`${base}api/contents/train.ipynb`, { method: "PUT", body: JSON.stringify({ type: "notebook", content }) });
+    return answer.status;
+  }, [base, LEARN]);
+  assert.equal(written, 201);
+  await lab.goto(new URL(`${base}lab/tree/train.ipynb`, lab.url()).href);
+  // What is run before the kernel is there is dropped.
+  await lab.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").waitFor(SLOW);
+  await lab.locator(".jp-Notebook .cm-content").first().click();
+  await lab.keyboard.press("Shift+Enter");
+  await lab.locator(".jp-OutputArea-output", { hasText: "accuracy 0.9" }).waitFor(SLOW);
+  await lab.keyboard.press("Control+s");
+  await picture(lab, "story-17-jupyterlab");
+  await lab.waitForFunction(async (base) => (await (await fetch(`${base}api/contents/train.ipynb`)).text()).includes("accuracy 0.9"), base, SLOW);
+  await lab.close();
+});
+
+test("what was done is read while the notebook is stopped, and is there when it starts again", { skip: ON_MOCK }, async () => {
+  await button("Stop").click();
+  await button("Start").waitFor(SLOW);
+  await page.getByRole("link", { name: "train.ipynb" }).click();
+  await page.locator("notebook-view").getByText("accuracy 0.9").waitFor();
+  await picture(page, "story-18-read-while-stopped", { fullPage: true });
+  await button("Start").click();
+  await page.waitForFunction(() => document.querySelector("main .job-title state-chip").textContent === "running", null, SLOW);
+  [lab] = await Promise.all([page.context().waitForEvent("page"), button("Open in JupyterLab").click()]);
+  await lab.locator(".jp-OutputArea-output", { hasText: "accuracy 0.9" }).waitFor(SLOW);
+  await lab.close();
+  await link("Sessions").click();
+  await page.locator("notebook-sessions tbody tr").nth(1).waitFor();
+  await button("Stop").click();
+  await button("Delete").click(SLOW);
+  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("heading", { name: "Notebooks", exact: true }).waitFor();
+});
+
 test("storage shows what uses the disk", async () => {
   await link("Storage").click();
   await page.locator("storage-providers td").first().waitFor();
@@ -309,7 +376,7 @@ test("the keyboard reaches everything", async () => {
 });
 
 test("every control has a name", async () => {
-  for (const place of ["/", "/jobs", jobPath, "/jobs/new", "/projects", "/datasets", `/datasets/${DATASET}`, "/storage", "/secrets", "/keys"]) {
+  for (const place of ["/", "/jobs", jobPath, "/jobs/new", "/notebooks", "/notebooks/new", "/github/a/b/blob/main/c.ipynb", "/projects", "/datasets", `/datasets/${DATASET}`, "/storage", "/storage/files", "/secrets", "/keys"]) {
     await page.goto(url + place);
     await page.locator("main h1").waitFor();
     await page.waitForLoadState("domcontentloaded");

@@ -2,6 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ago, bytes, commandText, cores, duration, figure, jobAsCurl, shellQuote } from "../../assets/format.js";
+import { readNotebook } from "../../assets/components/notebook-cells.js";
+import { extended, firstEnd, isNear, whyNotOpen } from "../../assets/components/notebook-words.js";
+import { badgeMarkdown, readRepository, runPath } from "../../assets/components/repository-link.js";
 import { draftFromSpec, emptyDraft, specFromDraft } from "../../assets/pages/job-draft.js";
 
 test("sizes are told in powers of 1024 with three digits at most", () => {
@@ -73,4 +76,54 @@ test("a clone without something that every clone would have is a job of its own"
 
 test("a port that is no number is sent as typed, for the daemon to name", () => {
   assert.deepEqual(specFromDraft({ ...emptyDraft(), image: "a", ports: "http" }).ports, ["http"]);
+});
+
+test("addresses of every git host name a repository, a ref and a file", () => {
+  const read = (path) => {
+    const found = readRepository(path);
+    return found && [found.git, found.ref, found.file];
+  };
+  assert.deepEqual(read("/github/fastai/fastbook/blob/master/01_intro.ipynb"), ["https://github.com/fastai/fastbook.git", "master", "01_intro.ipynb"]);
+  assert.deepEqual(read("/github/fastai/fastbook"), ["https://github.com/fastai/fastbook.git", "", ""]);
+  assert.deepEqual(read("/git/git.example:8443/a/b/c/-/blob/v1.0/x/y%20z.ipynb"), ["https://git.example:8443/a/b/c.git", "v1.0", "x/y z.ipynb"]);
+  assert.deepEqual(read("/git/forge.example/a/b/src/branch/main/n.ipynb"), ["https://forge.example/a/b.git", "main", "n.ipynb"]);
+  assert.deepEqual(read("/github/a/b/tree/HEAD"), ["https://github.com/a/b.git", "", ""]);
+  for (const none of ["/github/alone", "/git/host", "/git/host/a", "/github/a/../b/c", "/github/-x/b", "/github/a/b%2F..%2Fc", "/git/user@host/a/b", "/github/%/b"]) assert.equal(readRepository(none), null, none);
+});
+
+test("a badge leads to an address that means the same", () => {
+  const path = runPath({ git: "https://github.com/a/b.git", ref: "v1", file: "x y/z.ipynb", image: "i:1" });
+  assert.equal(path, "/github/a/b/blob/v1/x%20y/z.ipynb?clone=true&runtime=i%3A1");
+  const again = readRepository(path.split("?")[0]);
+  assert.deepEqual([again.git, again.ref, again.file], ["https://github.com/a/b.git", "v1", "x y/z.ipynb"]);
+  assert.equal(runPath({ git: "https://code.example/t/s/r" }), "/git/code.example/t/s/r?clone=true");
+  assert.equal(runPath({ git: "git@github.com:a/b.git" }), null);
+  assert.equal(badgeMarkdown("http://box", "/github/a/b"), "[![Run on Gradient](http://box/run-on-gradient.svg)](http://box/github/a/b)");
+});
+
+test("the nearer of its limits ends a session, and time is added to what is left", () => {
+  const at = (seconds) => new Date(1e12 + seconds * 1000).toISOString();
+  assert.deepEqual(firstEnd({ shutsDownAt: at(100), idleAt: at(50) }), { at: at(50), idle: true });
+  assert.deepEqual(firstEnd({ shutsDownAt: at(50), idleAt: at(100) }), { at: at(50), idle: false });
+  assert.equal(firstEnd({ shutsDownAt: null, idleAt: null }), null);
+  assert.ok(isNear(at(599), 1e12) && !isNear(at(601), 1e12) && !isNear(undefined));
+  assert.equal(extended({ shutsDownAt: at(100) }, 3600, 1e12), 3700);
+  assert.equal(extended({ shutsDownAt: at(-5) }, 3600, 1e12), 3600);
+});
+
+test("a notebook that cannot be opened says why in every phase", () => {
+  assert.equal(whyNotOpen({ phase: "running", ready: true }), null);
+  for (const phase of ["queued", "preparing", "starting", "running", "teardown", null]) assert.match(whyNotOpen({ phase, ready: false }), /\.$/);
+});
+
+test("a notebook file is read with pictures as pictures and everything else as text", () => {
+  const output = (data) => ({ output_type: "display_data", data });
+  const file = { cells: [{ cell_type: "code", source: ["a\n", "b"], execution_count: 1, outputs: [output({ "image/png": "aGk=\n" }), output({ "image/png": '"><script>' , "text/plain": "fallback" }), output({ "text/html": "<b>" }), null, 5] }, null, { cell_type: "markdown", source: "# t", attachments: { "a.png": { "image/png": "aGk=" }, "b.svg": { "image/svg+xml": "<svg>" } } }] };
+  const [code, text] = readNotebook(JSON.stringify(file)).cells;
+  assert.equal(code.source, "a\nb");
+  assert.deepEqual(code.outputs.map(({ kind }) => kind), ["picture", "text", "hidden"]);
+  assert.equal(code.outputs[0].source, "data:image/png;base64,aGk=");
+  assert.deepEqual(text.attachments, { "a.png": "data:image/png;base64,aGk=" });
+  for (const none of ["", "[]", "{}", '{"cells": 3}', "null"]) assert.equal(readNotebook(none), null, none);
+  assert.equal(readNotebook('{"worksheets": [{"cells": [{"cell_type": "code", "input": "old"}]}]}').cells[0].source, "old");
 });

@@ -1,0 +1,73 @@
+// Where a notebook stands and what to do next, in words. No page, no requests.
+
+/** Below this a session's end is near enough to be warned of. */
+export const NEAR_SECONDS = 600;
+
+/** Whether it has a session, be it one that is about to begin or to end. */
+export const isLive = (notebook) => Boolean(notebook.phase);
+
+/** What its chip shows beside the state: a container that runs is not yet a notebook that answers. */
+export function phaseWord({ phase, ready }) {
+  return phase === "running" && !ready ? "starting" : (phase ?? "");
+}
+
+/** Why it cannot be opened just now, for people; null when it can. */
+export function whyNotOpen(notebook) {
+  if (notebook.ready && notebook.phase === "running") return null;
+  if (notebook.copying) return "Its files are still being copied.";
+  switch (notebook.phase) {
+    case "queued":
+      return "It waits for its machine.";
+    case "preparing":
+      return "Its image and files are being made ready.";
+    case "teardown":
+      return "It is being stopped.";
+    case "starting":
+    case "running":
+      return "Its server does not answer yet; it can be opened in a moment.";
+    default:
+      return "It is not running. Start it first.";
+  }
+}
+
+/** What is worth saying beside the state: { tone, icon, title, text, log }, or null. `log` says that the log tells more. */
+export function notebookNote(notebook) {
+  if (notebook.contact === "unknown" && isLive(notebook)) {
+    return { tone: "waiting", icon: "unplug", title: "The engine does not answer", text: "The notebook goes on if its container does; its state is what was last seen." };
+  }
+  if (notebook.copying) {
+    const copied = notebook.copying === true ? "" : (notebook.copying.message ?? "");
+    return { tone: "waiting", icon: "copy", title: "Its files are being copied", text: copied || "It can be started when all of them are there." };
+  }
+  if (notebook.phase === "queued") {
+    const { position, reason } = notebook.queue ?? {};
+    return { tone: "waiting", icon: "clock", title: position ? `Number ${position} in the queue` : "In the queue", text: reason ?? "" };
+  }
+  if (notebook.state === "failed" || notebook.state === "error") {
+    return { tone: "bad", icon: "circle-alert", title: sentence(notebook.message) || "It ended badly", text: "Its files are kept.", log: Boolean(notebook.session) };
+  }
+  if (notebook.message && !isLive(notebook)) return { tone: "quiet", icon: "clock", title: sentence(notebook.message), text: "" };
+  return null;
+}
+
+/** Which of its limits ends a session first, if nothing is done: { at, idle }, or null where none does. */
+export function firstEnd(session) {
+  const { shutsDownAt, idleAt } = session ?? {};
+  if (!shutsDownAt && !idleAt) return null;
+  const idle = Boolean(idleAt) && (!shutsDownAt || Date.parse(idleAt) < Date.parse(shutsDownAt));
+  return { at: idle ? idleAt : shutsDownAt, idle };
+}
+
+export function isNear(at, now = Date.now()) {
+  return Boolean(at) && Date.parse(at) - now < NEAR_SECONDS * 1000;
+}
+
+/** Seconds from now to so much later than a session was to end; from now alone where it had no end. */
+export function extended(session, more, now = Date.now()) {
+  const left = session?.shutsDownAt ? (Date.parse(session.shutsDownAt) - now) / 1000 : 0;
+  return Math.round(Math.max(0, left) + more);
+}
+
+function sentence(message) {
+  return message ? message.charAt(0).toUpperCase() + message.slice(1) : "";
+}
