@@ -36,9 +36,6 @@ pub struct NotebookView {
     shutdown_timeout: Option<u64>,
     /// Its latest session, whose log and metrics are asked for by this.
     job_handle: Option<JobId>,
-    /// Where its metrics are, without a scheme.
-    #[serde(rename = "metricsURL")]
-    metrics_url: Option<String>,
     /// What became of that one, for people.
     job_error: Option<String>,
     dt_created: Timestamp,
@@ -79,7 +76,6 @@ impl NotebookView {
             shutdown_timeout: notebook.limits.shutdown.map(|span| span.as_secs().div_ceil(3600)),
             // Others may read its files, and not what it printed.
             job_handle: run.filter(|_| !is_of_others).map(|run| run.id.clone()),
-            metrics_url: None,
             job_error: notebook.session.as_ref().filter(|_| !is_of_others).and_then(Session::message),
             dt_created: notebook.created_at,
             dt_provisioning_started: run.and_then(|run| run.setup_started_at),
@@ -95,14 +91,6 @@ impl NotebookView {
             handle: notebook.id,
             metrics_url: None,
         }
-    }
-}
-
-impl NotebookView {
-    /// Says where the metrics of its latest session are, for whoever it is shown to.
-    #[must_use]
-    pub fn with_metrics(self, at: &MetricsAt, services: &Services, caller: &Caller) -> Self {
-        Self { metrics_url: self.job_handle.as_ref().and_then(|run| at.url(services, caller, run)), ..self }
     }
 }
 
