@@ -12,7 +12,7 @@ import { startMock } from "./mock.mjs";
 const IMAGE = process.env.GRADIENTD_TEST_IMAGE ?? "gradient-test/busybox";
 const TRAIN = `i=0; while [ $i -lt 900 ]; do i=$((i+1)); echo "step $i"; echo "{\\"chart\\": \\"loss\\", \\"x\\": $i, \\"y\\": 0.$((999-i))}"; sleep 0.2; done`;
 const JUPYTER = process.env.GRADIENTD_TEST_JUPYTER ?? "gradient-test/jupyter";
-const SLOW = { timeout: 30_000 }; // JupyterLab starts, on a machine that is busy with other tests.
+const SLOW = { timeout: 120_000 }; // JupyterLab starts, on a machine that is busy with other tests.
 /** Learns the digits in a moment, and says how well. */
 const LEARN = "from sklearn.datasets import load_digits\nfrom sklearn.linear_model import LogisticRegression\nx, y = load_digits(return_X_y=True)\nmodel = LogisticRegression(max_iter=50).fit(x[:1500] / 16, y[:1500])\nprint('accuracy', round(model.score(x[1500:] / 16, y[1500:]), 1))";
 const STAMP = Date.now().toString(36); // A box may hold what an earlier run left.
@@ -302,8 +302,8 @@ test("a cell that trains runs in JupyterLab through the proxy, and its output is
   }, [base, LEARN]);
   assert.equal(written, 201);
   await lab.goto(new URL(`${base}lab/tree/train.ipynb`, lab.url()).href);
-  // What is run before the kernel is there is dropped.
-  await lab.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").waitFor(SLOW);
+  // What is run before the kernel is there is dropped, and a dialog asks for one.
+  await lab.getByText("Python 3 (ipykernel) | Idle").waitFor(SLOW);
   await lab.locator(".jp-Notebook .cm-content").first().click();
   await lab.keyboard.press("Shift+Enter");
   await lab.locator(".jp-OutputArea-output", { hasText: "accuracy 0.9" }).waitFor(SLOW);
