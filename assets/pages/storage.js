@@ -15,6 +15,7 @@ const PARTS = {
   datasets: ["Datasets", "Every content once, however many versions hold it"],
   storage: ["/storage", "What jobs keep for each other"],
   artifacts: ["Artifacts", "What jobs wrote to /artifacts"],
+  notebooks: ["Notebooks", "Files of notebooks, and packages that they keep"],
   workspaces: ["Workspaces", "Files that jobs were started with"],
   logs: ["Logs", "Output and charts of jobs"],
   uploads: ["Uploads", "Archives that wait for their job"],

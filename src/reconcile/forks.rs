@@ -35,7 +35,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 /// Forks whose files are copied at the same time.
 const AT_ONCE: usize = 2;
 /// How long a fork that could not be copied waits for the next try.
-const AGAIN: Duration = Duration::from_secs(30);
+const AGAIN: Duration = Duration::from_secs(15);
 const HELD: &str = "no code panics while it holds this lock";
 /// What a directory counts, in bytes.
 const DIRECTORY: u64 = 4096;

@@ -11,11 +11,11 @@ use crate::{
 };
 
 /// A small disk of a test's own.
-struct Disk(tempfile::TempDir);
+pub struct Disk(tempfile::TempDir);
 
 impl Disk {
     /// Mounts a disk of 64 MiB; `None` where nobody may mount.
-    fn mount() -> Option<Self> {
+    pub fn mount() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "none"]).arg(dir.path()).output();
         if mount.as_ref().is_ok_and(|output| output.status.success()) {
@@ -26,7 +26,7 @@ impl Disk {
     }
 
     /// Prepares a daemon that keeps its data here.
-    fn daemon(&self, settings: &[(&str, &str)]) -> Daemon {
+    pub fn daemon(&self, settings: &[(&str, &str)]) -> Daemon {
         let daemon = Daemon::unstarted(settings);
         std::os::unix::fs::symlink(self.0.path(), daemon.data()).unwrap();
         daemon
@@ -37,7 +37,7 @@ impl Disk {
     }
 
     /// Fills all that is free, or `most` bytes of it.
-    fn fill(&self, most: usize) {
+    pub fn fill(&self, most: usize) {
         let mut file = File::create(self.filler()).unwrap();
         let (piece, mut written) = ([7; 4096], 0);
         while written < most && file.write_all(&piece).is_ok() {
@@ -45,7 +45,7 @@ impl Disk {
         }
     }
 
-    fn free(&self) {
+    pub fn free(&self) {
         std::fs::remove_file(self.filler()).unwrap();
     }
 }
@@ -56,7 +56,7 @@ impl Drop for Disk {
     }
 }
 
-fn assert_full(answer: &Answer) {
+pub fn assert_full(answer: &Answer) {
     assert_eq!((answer.status, &answer.body["code"]), (507, &json!("disk_full")), "{answer:?}");
     assert!(answer.body["detail"].as_str().unwrap().contains("free some space"), "{answer:?}");
 }
@@ -65,7 +65,7 @@ fn disk_of(daemon: &Daemon) -> Value {
     daemon.get("/box").body["disk"]["state"].clone()
 }
 
-fn wait_for_disk(daemon: &Daemon, state: &str) {
+pub fn wait_for_disk(daemon: &Daemon, state: &str) {
     let begun = std::time::Instant::now();
     while disk_of(daemon) != state {
         assert!(begun.elapsed() < PATIENCE, "the disk is {}, not {state}", disk_of(daemon));
