@@ -42,9 +42,8 @@ pub async fn list(
         }
         found => found?,
     };
-    let view =
-        |file: crate::storage::artifact::Artifact| FileView { file: file.path.to_text(), size: file.facts.size_bytes };
-    Ok(Json(found.into_iter().map(view).collect()))
+    let views = found.into_iter().map(|file| FileView { file: file.path.to_text(), size: file.facts.size_bytes });
+    Ok(Json(views.collect()))
 }
 
 #[cfg(test)]
