@@ -66,7 +66,10 @@ class FileBrowser extends Element {
       this.pages = 1;
       this.chosen.clear();
       this.listing.reset();
+    } else if (this.open !== this.root.notebook) {
+      this.listing.refresh(); // A session that ended has left what it wrote last.
     }
+    this.open = this.root.notebook;
     return html`
       ${this.uploading && !this.fixed ? html`<upload-panel .target=${rootTarget(this.root.id)} .into=${this.path} .curl=${this.#uploadAsCurl()} @uploaded=${() => this.listing.load()}></upload-panel>` : nothing}
       ${this.tasks.view()}

@@ -41,13 +41,13 @@ class NotebookSessions extends Element {
     const link = (session, tab) => `/notebooks/${this.notebook.id}/${tab}?session=${session.id}`;
     return html`
       <div class="table-wrap"><table>
-        <thead><tr><th>Session</th><th>State</th><th class="number hide-narrow">GPUs</th><th class="number">Ran</th><th class="number">Began</th><th class="number"><span class="visually-hidden">What is kept of it</span></th></tr></thead>
+        <thead><tr><th>Session</th><th>State</th><th class="number hide-narrow">GPUs</th><th class="number hide-narrow">Ran</th><th class="number">Began</th><th class="number"><span class="visually-hidden">What is kept of it</span></th></tr></thead>
         <tbody>${repeat(items, (session) => session.id, (session) => html`
           <tr>
-            <td class="mono">${session.id}</td>
+            <td class="mono"><a class="link" href=${link(session, "log")}>${session.id}</a></td>
             <td><state-chip of="notebook" state=${session.state === "cancelled" && session.startedAt ? "stopped" : session.state}></state-chip>${session.exitCode ? html`<div class="tiny quiet">exit code ${session.exitCode}</div>` : nothing}</td>
             <td class="number soft hide-narrow">${session.gpus.length || "–"}</td>
-            <td class="number">${session.startedAt ? html`<time-ago at=${session.startedAt} until=${session.finishedAt ?? ""}></time-ago>` : html`<span class="quiet">–</span>`}</td>
+            <td class="number hide-narrow">${session.startedAt ? html`<time-ago at=${session.startedAt} until=${session.finishedAt ?? ""}></time-ago>` : html`<span class="quiet">–</span>`}</td>
             <td class="number quiet"><time-ago at=${session.createdAt}></time-ago></td>
             <td class="number"><a class="link" href=${link(session, "log")}>Log</a> <a class="link" href=${link(session, "metrics")}>Metrics</a></td>
           </tr>`)}</tbody>

@@ -159,7 +159,8 @@ test("the tree is walked by keyboard and the address names the file", async () =
 test("heads are shown as what they are, and markup in them stays text", async () => {
   const open = async (path, version = "v1aaaaa", dataset = "dsdigits") => visit(`/datasets/${dataset}/versions/${version}?path=${encodeURIComponent(path)}`);
   await open("README.md");
-  await page.locator(".preview-text").getByText("<script>alert(1)</script>").waitFor();
+  await page.locator(".preview-markdown").getByText("<script>alert(1)</script>").waitFor();
+  assert.equal(await page.locator(".preview-markdown script").count(), 0);
   await open("labels.csv");
   await page.locator(".preview-table").getByText("writer, no. 3").first().waitFor();
   assert.deepEqual(await page.locator(".preview-table th").allTextContents(), ["path", "label", "writer"]);
