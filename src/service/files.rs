@@ -6,6 +6,7 @@
 use std::{
     collections::HashSet,
     fs::File,
+    hash::{BuildHasher, Hasher, RandomState},
     io::{self, Write},
     path::PathBuf,
     sync::{
@@ -26,7 +27,7 @@ use crate::{
     domain::{
         caller::{Action, Caller},
         file_root::FileRoot,
-        id::{FileUploadId, IdSource, NotebookId, TeamId, random_text},
+        id::{FileUploadId, NotebookId, TeamId},
         notebook::Notebook,
         user_path::UserPath,
         workload::Workspace,
@@ -54,9 +55,10 @@ pub struct FileWork {
 
 impl FileWork {
     /// Begins a run.
-    pub fn new(ids: &dyn IdSource) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            run: format!("run-{}", random_text(ids, 16)),
+            // Nobody has to be kept from guessing it: only the daemon reaches what has this name.
+            run: format!("run-{:016x}", RandomState::new().build_hasher().finish()),
             next: AtomicU64::new(0),
             busy: Mutex::default(),
             tasks: FileTasks::default(),

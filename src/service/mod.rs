@@ -184,7 +184,7 @@ impl Services {
         settings: Settings,
     ) -> Self {
         Self {
-            files: Arc::new(files::FileWork::new(&*ids)),
+            files: Arc::new(files::FileWork::new()),
             store,
             clock,
             ids,
