@@ -85,8 +85,7 @@ fn each_mistake_reads_clearly_at_the_terminal() {
         assert!(client.is_refused(&["projects", "create", "--name", " "]).contains("name"));
         let words = client.is_refused(&["secrets", "set", "team", "--name", "a b", "--value", "x"]);
         assert!(words.contains("a secret's name begins with a letter"), "{words}");
-        for later in [vec!["notebooks", "list"], vec!["workflows", "list", "--projectId", "p"], vec!["models", "list"]]
-        {
+        for later in [vec!["workflows", "list", "--projectId", "p"], vec!["models", "list"]] {
             assert!(client.is_refused(&later).contains("not on this box yet"), "{later:?}");
         }
         let words = client.is_refused(&["deployments", "list"]);
