@@ -26,8 +26,9 @@ const SIGKILL: i64 = 137;
 impl Docker {
     pub(super) async fn start_container(&self, id: &str) -> Result<(), EngineError> {
         self.check_ours(id).await?;
-        // Asked to start what has run, the engine runs it again.
-        if self.inspect_container(id).await?.is_some_and(|seen| seen.state == ContainerState::Exited) {
+        // Asked to start what has run, the engine runs it again. What runs now may have ended by then,
+        // so only what never ran is started.
+        if self.inspect_container(id).await?.is_some_and(|seen| seen.state != ContainerState::Created) {
             return Ok(());
         }
         fault::point("engine.start.before");
