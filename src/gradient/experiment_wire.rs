@@ -22,8 +22,6 @@ use crate::{
 pub const SINGLE_NODE: u32 = 1;
 /// Where a run's artifacts are, which the cloud let one choose.
 const ARTIFACTS: &str = "/artifacts";
-/// How people write the registry that is meant where none is named.
-const HUB: [&str; 4] = ["docker.io", "index.docker.io", "registry-1.docker.io", "hub.docker.com"];
 
 /// What an experiment is asked to be. What this box has no use for (`isPreemptible`, `clusterId`, …) is left
 /// unread. It holds passwords, so it is never printed.
@@ -104,11 +102,11 @@ impl ExperimentWire {
         let container = self.container.as_deref().unwrap_or_default();
         // What is no name of an image is refused as such.
         let Ok(image) = container.parse::<ImageRef>() else { return Ok(()) };
-        let is_hub = |host: &str| HUB.contains(&host);
-        let own = image.registry().unwrap_or("docker.io");
-        if own == registry || (is_hub(own) && is_hub(&registry)) {
+        // A name and password that were meant for one registry must not be shown to another.
+        if image.registry() == Some(&*registry) {
             return Ok(());
         }
+        let own = image.registry().unwrap_or("the engine's own registry");
         let detail = format!(
             "“{container}” is an image of {own}, and registryUrl names {registry}: write the container as {registry}/…, or leave --registryUrl out"
         );
@@ -250,7 +248,7 @@ mod tests {
             let Err(problem) = experiment(wire.clone()) else { panic!("{wire}") };
             assert!(format!("{problem:?}").contains(words), "{wire}: {problem:?}");
         }
-        let hub = json!({ "container": "ada/a:1", "registryUrl": "https://index.docker.io/v1/" });
-        assert!(experiment(hub).is_ok());
+        let own = json!({ "container": "reg.example/a:1", "registryUrl": "https://Reg.example/v1/" });
+        assert!(experiment(own).is_ok());
     }
 }
