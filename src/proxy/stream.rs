@@ -96,6 +96,8 @@ pub struct Carried {
     request: Option<OpenRequest>,
     /// Of an answer: the connection, which others may have afterwards.
     slot: Option<Slot>,
+    /// How the other side broke off.
+    broken: Option<hyper::Error>,
     /// What is waited for besides the next frame.
     wait: Option<Pin<Box<dyn Future<Output = Cut> + Send + Sync>>>,
 }
@@ -109,8 +111,8 @@ impl Carried {
         traffic: Arc<Traffic>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let (stop, progress, request, slot, wait) = (None, None, None, None, None);
-        Self { inner, way, idle, open, traffic, clock, stop, progress, request, slot, wait }
+        let (stop, progress, request, slot, broken, wait) = (None, None, None, None, None, None);
+        Self { inner, way, idle, open, traffic, clock, stop, progress, request, slot, broken, wait }
     }
 
     /// Tells how far it is.
@@ -136,7 +138,16 @@ impl Carried {
         if self.open.ended().is_cancelled() {
             return Poll::Ready(Some(Err(Cut::NotLetIn)));
         }
-        match Pin::new(&mut self.inner).poll_frame(cx) {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(Cut::Broken(error))));
+        }
+        let mut frame = Pin::new(&mut self.inner).poll_frame(cx);
+        // It was asked for more, so the connection may read on.
+        if let (Poll::Pending, Some(slot)) = (&frame, &mut self.slot) {
+            slot.drive(cx);
+            frame = Pin::new(&mut self.inner).poll_frame(cx);
+        }
+        match frame {
             Poll::Ready(Some(Ok(frame))) => {
                 self.wait = None;
                 let Ok(data) = frame.into_data() else {
@@ -148,7 +159,10 @@ impl Carried {
             }
             Poll::Ready(Some(Err(error))) => {
                 self.slot = None;
-                Poll::Ready(Some(Err(Cut::Broken(error))))
+                // What came before it is still on its way out, and would be dropped with the connection.
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             Poll::Ready(None) => {
                 self.wait = None;
@@ -221,7 +235,7 @@ impl HttpBody for Body {
         match self {
             Self::Empty => true,
             Self::Text(_) => false,
-            Self::Carried(carried) => carried.inner.is_end_stream(),
+            Self::Carried(carried) => carried.broken.is_none() && carried.inner.is_end_stream(),
         }
     }
 

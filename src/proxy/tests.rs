@@ -248,6 +248,29 @@ async fn one_connection_to_a_container_serves_many_requests() {
 }
 
 #[tokio::test]
+async fn an_answer_before_the_end_of_its_request_is_the_last_of_its_connection() {
+    let rig = Rig::new(|_| ok("")).await;
+    let hasty = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = format!("{}-{}.localhost", rig.id, hasty.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        for answer in ["one", "two"] {
+            let (mut stream, _) = hasty.accept().await.unwrap();
+            read_until(&mut stream, "\r\n\r\n").await;
+            stream.write_all(&ok(answer)).await.unwrap();
+            tokio::spawn(async move { read_all(&mut stream).await });
+        }
+    });
+    let key = &rig.api.key;
+    let head = |method: &str| format!("{method} / HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n");
+    let mut stream = TcpStream::connect(rig.address).await.unwrap();
+    let half = format!("{}Content-Length: 1000\r\n\r\nhalf", head("POST"));
+    stream.write_all(half.as_bytes()).await.unwrap();
+    read_until(&mut stream, "\r\n\r\none").await;
+    let answer = rig.say(&format!("{}Connection: close\r\n\r\n", head("GET"))).await;
+    assert!(answer.ends_with("\r\n\r\ntwo"), "{answer}");
+}
+
+#[tokio::test]
 async fn by_path_the_prefix_is_taken_off_and_told() {
     let rig = Rig::new(|_| b"HTTP/1.1 302 Found\r\nLocation: /login\r\nSet-Cookie: a=1; Path=/; Domain=localhost\r\nContent-Length: 0\r\n\r\n".to_vec()).await;
     let (id, key, port) = (&rig.id, &rig.api.key, rig.port);
