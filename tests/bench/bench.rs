@@ -14,6 +14,7 @@ mod follow;
 mod http;
 mod ingest;
 mod mount;
+mod notebook;
 mod numbers;
 mod proxy;
 mod read;
@@ -28,7 +29,7 @@ use table::Table;
 type Part = (&'static str, fn(&mut Table));
 
 /// What can be asked for by name, in the order of the table.
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 11] = [
     ("schedule", schedule::measure),
     ("run", run::measure),
     ("follow", follow::measure),
@@ -39,6 +40,7 @@ const PARTS: [Part; 10] = [
     ("bucket", bucket::measure),
     ("client", client::measure),
     ("proxy", proxy::measure),
+    ("notebook", notebook::measure),
 ];
 
 fn main() {

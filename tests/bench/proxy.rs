@@ -31,11 +31,11 @@ const IDLE_SOCKETS: usize = 1000;
 
 /// One way to the server.
 #[derive(Clone)]
-struct Way {
-    name: &'static str,
-    address: String,
+pub struct Way {
+    pub name: &'static str,
+    pub address: String,
     /// What every request says.
-    headers: String,
+    pub headers: String,
 }
 
 pub fn measure(table: &mut Table) {
@@ -91,10 +91,14 @@ fn start_server(daemon: &Daemon) -> String {
 fn address_of(id: &str) -> String {
     let filter = format!("label=gradientd.workload={id}");
     let found = Command::new("docker").args(["ps", "--quiet", "--filter", &filter]).output().unwrap();
-    let container = String::from_utf8(found.stdout).unwrap();
+    format!("{}:{PORT}", address_in(String::from_utf8(found.stdout).unwrap().trim()))
+}
+
+/// Returns the address of a container on its network.
+pub fn address_in(container: &str) -> String {
     let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-    let seen = Command::new("docker").args(["inspect", "--format", format, container.trim()]).output().unwrap();
-    format!("{}:{PORT}", String::from_utf8(seen.stdout).unwrap().trim())
+    let seen = Command::new("docker").args(["inspect", "--format", format, container]).output().unwrap();
+    String::from_utf8(seen.stdout).unwrap().trim().to_owned()
 }
 
 fn wait_for(way: &Way) {
@@ -223,19 +227,19 @@ fn raise_file_limit() {
 }
 
 /// A client that does as little as it can.
-struct Client {
+pub struct Client {
     stream: BufReader<TcpStream>,
     headers: String,
 }
 
 impl Client {
-    fn connect(way: &Way) -> Self {
+    pub fn connect(way: &Way) -> Self {
         let stream = TcpStream::connect(&way.address).unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream: BufReader::with_capacity(256 << 10, stream), headers: way.headers.clone() }
     }
 
-    fn get(&mut self, path: &str) -> u16 {
+    pub fn get(&mut self, path: &str) -> u16 {
         let request = format!("GET {path} HTTP/1.1\r\n{}\r\n", self.headers);
         self.stream.get_mut().write_all(request.as_bytes()).unwrap();
         self.answer()
