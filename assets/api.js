@@ -225,6 +225,8 @@ export const api = {
   abortMultipart: (id, version, upload) => remove(`${versionPath(id, version)}/multipart/${upload}`),
   imports: (id, version) => get(`${versionPath(id, version)}/imports`),
   startImport: (id, version, source) => post(`${versionPath(id, version)}/imports`, source),
+  allImports: (query) => get("/imports", query),
+  import: (id) => get(`/imports/${id}`),
   cancelImport: (id) => remove(`/imports/${id}`),
 
   entries: (root, folder, query, options) => get(`${filesPath(root)}/list`, { ...(folder.path ? named(folder) : {}), ...query }, options),

@@ -46,6 +46,7 @@ pub mod gc;
 pub mod gpus;
 mod import_journal;
 mod import_sources;
+mod import_trees;
 pub mod imports;
 mod inputs;
 mod launch;

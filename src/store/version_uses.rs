@@ -9,7 +9,8 @@ use crate::domain::{
     time::Timestamp,
 };
 
-const COLUMNS: &str = "v.id, x.job_id, x.job_name, x.name, x.role, x.at, w.state
+const COLUMNS: &str = "v.id, x.job_id, x.job_name, x.name, x.role, x.at, w.state,
+    CASE w.kind WHEN 'notebook' THEN w.parent_id END
     FROM version_uses x JOIN versions v ON v.seq = x.version LEFT JOIN workloads w ON w.id = x.job_id";
 
 fn version_use(row: &Row<'_>) -> rusqlite::Result<VersionUse> {
@@ -21,6 +22,7 @@ fn version_use(row: &Row<'_>) -> rusqlite::Result<VersionUse> {
         role: row.get(4)?,
         at: row.get(5)?,
         state: row.get(6)?,
+        notebook: row.get(7)?,
     })
 }
 

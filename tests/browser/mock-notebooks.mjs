@@ -36,7 +36,7 @@ export class MockNotebooks {
     }));
     this.sessions.set(id, list);
     const whole = { name: facts.name, project: projects[project - 1], image, machineType, env: team === "ours" ? {} : null, workspace: null, datasets: [], tags, public: facts.public ?? false, keepPackages: false, shutdownSeconds: 43_200, idleSeconds: 10_800, ...spec };
-    const notebook = { id, team, name: facts.name, project: { id: `pr${project}`, name: projects[project - 1] }, user: { id: user === "ada" ? "us1" : "us2", name: user }, state: facts.state, phase, ready, message, contact: "ok", image, machineType, tags, public: facts.public ?? false, forkedFrom, copying, progress, queue, createdAt: ago(facts.ago), spec: whole, size: sessions ? { filesBytes: 4.2e8, packagesBytes: whole.keepPackages ? 9.1e8 : 0, countedAt: ago(90) } : null };
+    const notebook = { id, team, name: facts.name, project: team === "ours" ? { id: `pr${project}`, name: projects[project - 1] } : null, user: { id: user === "ada" ? "us1" : "us2", name: user }, state: facts.state, phase, ready, message, contact: "ok", image, machineType, tags, public: facts.public ?? false, forkedFrom, copying, progress, queue, createdAt: ago(facts.ago), spec: whole, size: sessions ? { filesBytes: 4.2e8, packagesBytes: whole.keepPackages ? 9.1e8 : 0, countedAt: ago(90) } : null };
     this.all.push(notebook);
     return notebook;
   }

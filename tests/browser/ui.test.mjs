@@ -252,7 +252,7 @@ test("a dataset is made, filled, committed and looked into", async () => {
   await page.locator("file-tree .tree-row", { hasText: "ü #1?.txt" }).click();
   await page.locator(".preview-text").getByText("a name that must be encoded").waitFor();
   await link("About").click();
-  await page.getByText("no job yet").waitFor();
+  await page.getByText("no job or notebook yet").waitFor();
   await page.locator("main .crumbs").getByRole("link", { name: DATASET }).click();
   await page.locator("lineage-graph .node").first().waitFor();
   await picture(page, "story-14-dataset", { fullPage: true });

@@ -37,6 +37,7 @@ mod inside_a_container;
 mod keys_and_doors;
 mod logs;
 mod notebook_files;
+mod notebook_versions;
 mod notebooks;
 mod private_registry;
 mod projects_and_tags;
