@@ -184,11 +184,12 @@ pub fn delete(tx: &Tx<'_>, team: &TeamId, id: &ExperimentId, now: Timestamp) -> 
     tell(tx, team, id, "deleted", now)
 }
 
-/// Removes a project's experiments. The project's jobs must be gone.
-pub fn delete_of_project(tx: &Tx<'_>, team: &TeamId, project: &ProjectId, now: Timestamp) -> Result<(), StoreError> {
+/// Removes a project's experiments and returns how many there were. The project's jobs must be gone.
+pub fn delete_of_project(tx: &Tx<'_>, team: &TeamId, project: &ProjectId, now: Timestamp) -> Result<usize, StoreError> {
     let mut query = tx.prepare_cached("DELETE FROM experiments WHERE project_id = ?1 RETURNING id")?;
     let ids: Vec<ExperimentId> = query.query_map([project], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    ids.iter().try_for_each(|id| tell(tx, team, id, "deleted", now))
+    ids.iter().try_for_each(|id| tell(tx, team, id, "deleted", now))?;
+    Ok(ids.len())
 }
 
 /// Says that something happened to an experiment. What happens to a run is told of the job.
