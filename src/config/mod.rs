@@ -31,7 +31,7 @@ pub use data::Data;
 pub use disk::Disk;
 pub use engine::{Engine, GpuAccessChoice};
 pub use gpu::Gpu;
-pub use layers::{ConfigArgs, ConfigError, DEFAULT_FILE, Loaded};
+pub use layers::{BUILT_IN, ConfigArgs, ConfigError, DEFAULT_FILE, Loaded};
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
 pub use notebooks::Notebooks;
