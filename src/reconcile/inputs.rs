@@ -22,7 +22,7 @@ use crate::{
         dataset::{Dataset, Use, Version},
         id::{DatasetId, TeamId, VersionId},
         storage_provider::ProviderKind,
-        workload::{Input, Reason, Spec, Workload},
+        workload::{Input, Kind, Reason, Spec, Workload},
     },
     service::{ServiceError, blocking},
     storage::{dataset::TreeError, s3::FilesError},
@@ -57,11 +57,11 @@ struct Known {
 }
 
 /// Says why a run cannot have one of its versions, if it cannot.
-pub(super) async fn obstacle(works: &Works, spec: &Spec) -> anyhow::Result<Option<String>> {
+pub(super) async fn obstacle(works: &Works, workload: &Workload, spec: &Spec) -> anyhow::Result<Option<String>> {
     if spec.inputs.is_empty() {
         return Ok(None);
     }
-    Ok(look(works, spec).await?.iter().find_map(refusal))
+    Ok(look(works, spec).await?.iter().find_map(|known| refusal(known, &workload.kind)))
 }
 
 async fn look(works: &Works, spec: &Spec) -> Result<Vec<Known>, StoreError> {
@@ -80,7 +80,7 @@ async fn look(works: &Works, spec: &Spec) -> Result<Vec<Known>, StoreError> {
         .await
 }
 
-fn refusal(known: &Known) -> Option<String> {
+fn refusal(known: &Known, kind: &Kind) -> Option<String> {
     let Known { input, version, is_deleted, .. } = known;
     if input.role == Use::Public {
         // Nobody asked for it. Its files stay as long as this run has a right to them.
@@ -88,14 +88,18 @@ fn refusal(known: &Known) -> Option<String> {
     }
     let Some(version) = version.as_ref().filter(|_| !is_deleted) else {
         return Some(format!(
-            "version {} of {} was deleted while the job waited: choose another one, and clone the job",
-            input.version, input.reference
+            "version {} of {} was deleted in the meantime: choose another one, and {}",
+            input.version,
+            input.reference,
+            kind.once_more()
         ));
     };
     version.damaged_at.is_some().then(|| {
         format!(
-            "files of version {} of {} were found damaged: put them in again as a new version, and clone the job",
-            input.version, input.reference
+            "files of version {} of {} were found damaged: put them in again as a new version, and {}",
+            input.version,
+            input.reference,
+            kind.once_more()
         )
     })
 }
@@ -112,7 +116,7 @@ pub(super) async fn fetch(
         return Ok(());
     }
     for known in look(works, spec).await.map_err(anyhow::Error::from)? {
-        if let Some(words) = refusal(&known) {
+        if let Some(words) = refusal(&known, &workload.kind) {
             return Err(Failure::Final(Reason::DatasetFailed, words));
         }
         let (Some(dataset), Some(version)) = (known.dataset, known.version) else { continue };
@@ -151,8 +155,9 @@ async fn bring(
             Trouble::Final(words) => return Err(Failure::Final(Reason::DatasetFailed, words)),
             Trouble::Passing(words) if tried >= TRIES => {
                 let words = format!(
-                    "dataset {} could not be brought here, {TRIES} times: {words}. Clone the job when it can be reached again; what came is kept for a while",
-                    dataset.name
+                    "dataset {} could not be brought here, {TRIES} times: {words}. When it can be reached again, {}; what came is kept for a while",
+                    dataset.name,
+                    workload.kind.once_more()
                 );
                 return Err(Failure::Final(Reason::DatasetFailed, words));
             }

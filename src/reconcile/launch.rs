@@ -50,14 +50,15 @@ pub(super) fn container_name(box_id: &str, workload: &Workload) -> String {
 pub(super) async fn launch(works: &Works, pumps: &Pumps, workload: Workload) -> anyhow::Result<()> {
     let seq = workload.seq;
     let spec = works.store.read(move |connection| workloads::spec(connection, seq)).await?;
-    if let Some(words) = inputs::obstacle(works, &spec).await? {
+    if let Some(words) = inputs::obstacle(works, &workload, &spec).await? {
         // Found since it was prepared; it may have waited for days.
         return refuse(works, workload, Reason::DatasetFailed, words).await;
     }
     let env = match environment(works, &workload, &spec).await? {
         Ok(env) => env,
         Err(missing) => {
-            let words = format!("there is no secret “{missing}” any more: set it again, and clone the job");
+            let again = workload.kind.once_more();
+            let words = format!("there is no secret “{missing}” any more: set it again, and {again}");
             return refuse(works, workload, Reason::SecretMissing, words).await;
         }
     };

@@ -247,7 +247,7 @@ async fn credentials(
         Ok(password) => Ok(Some(RegistryCredentials { username: from.username.clone(), password })),
         Err(name) => Err(Failure::Final(
             Reason::SecretMissing,
-            format!("there is no secret “{name}” any more: set it again, and clone the job"),
+            format!("there is no secret “{name}” any more: set it again, and {}", workload.kind.once_more()),
         )),
     }
 }
@@ -291,7 +291,8 @@ async fn pull(works: &Works, workload: &Workload, spec: &Spec, log: &SetupLog) -
             error if may_pass(&error) => return Err(Failure::Later(error.into())),
             error if tried >= TRIES => {
                 let words = format!(
-                    "image {image} could not be pulled, {TRIES} times: {error}. Check the network and the registry, then clone the job"
+                    "image {image} could not be pulled, {TRIES} times: {error}. Check the network and the registry, then {}",
+                    workload.kind.once_more()
                 );
                 return Err(Failure::Final(Reason::PullFailed, words));
             }

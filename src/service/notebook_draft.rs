@@ -105,7 +105,7 @@ impl NotebookDraft {
         Ok(Limits { shutdown, idle })
     }
 
-    /// Refuses what a job has and a notebook has not.
+    /// Refuses what a job has and a notebook has not, and one without an image.
     ///
     /// # Errors
     /// [`Invalid`] for the first such field.
@@ -116,6 +116,11 @@ impl NotebookDraft {
         }
         if self.run.outputs.as_ref().is_some_and(|outputs| !outputs.is_empty()) {
             return refused("outputs", "a notebook has no outputs: make a dataset version from its files instead");
+        }
+        if self.run.image.is_none() {
+            let message =
+                "name the image that it starts from: one with JupyterLab in it, unless command starts something else";
+            return Err(Invalid::new("image", "missing", message));
         }
         if matches!(&self.run.command, Some(Command::Exec(words)) if words.is_empty()) {
             return refused("command", "command is empty: leave it out to start JupyterLab");
