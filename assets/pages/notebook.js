@@ -50,9 +50,9 @@ export default class NotebookPage extends Page {
     return this.notebook.show((notebook) => this.#notebook(notebook));
   }
 
-  /** Another team's shows no environment. */
+  /** Another team's shows no project. */
   #isOwn(notebook) {
-    return notebook.spec.env !== null && notebook.spec.env !== undefined;
+    return Boolean(notebook.project);
   }
 
   #notebook(notebook) {
@@ -61,7 +61,7 @@ export default class NotebookPage extends Page {
     const tabs = Object.entries(TABS).filter(([name]) => own || PUBLIC_TABS.includes(name));
     const tab = tabs.some(([name]) => name === this.route.params.tab) ? this.route.params.tab : "files";
     return html`
-      <nav class="crumbs" aria-label="Where this is"><a href="/notebooks">Notebooks</a><ui-icon name="chevron-right" size="s"></ui-icon>${own ? html`<a href="/projects/${notebook.project.id}">${notebook.project.name}</a>` : html`<span>${notebook.project.name}</span>`}</nav>
+      <nav class="crumbs" aria-label="Where this is"><a href="/notebooks">Notebooks</a>${notebook.project ? html`<ui-icon name="chevron-right" size="s"></ui-icon><a href="/projects/${notebook.project.id}">${notebook.project.name}</a>` : nothing}</nav>
       <header class="page-head">
         <div class="job-title"><inline-name .name=${notebook.name} ?fixed=${!own} @rename=${(event) => this.#rename(event.detail)}></inline-name><state-chip of="notebook" state=${notebook.state} phase=${phaseWord(notebook)} role="status"></state-chip></div>
         <div class="actions">${this.#actions(notebook, own)}</div>

@@ -61,7 +61,7 @@ impl NotebookView {
     /// Shows a notebook to a team of that name.
     pub fn of(now: NotebookNow, namespace: &str) -> Self {
         let state = state(&now);
-        let NotebookNow { notebook, hides_environment: is_of_others, .. } = now;
+        let notebook = now.notebook;
         let run = notebook.session.as_ref().map(|session| &session.workload);
         Self {
             state,
@@ -74,9 +74,8 @@ impl NotebookView {
             is_public: notebook.is_public,
             is_preemptible: false,
             shutdown_timeout: notebook.limits.shutdown.map(|span| span.as_secs().div_ceil(3600)),
-            // Others may read its files, and not what it printed.
-            job_handle: run.filter(|_| !is_of_others).map(|run| run.id.clone()),
-            job_error: notebook.session.as_ref().filter(|_| !is_of_others).and_then(Session::message),
+            job_handle: run.map(|run| run.id.clone()),
+            job_error: notebook.session.as_ref().and_then(Session::message),
             dt_created: notebook.created_at,
             dt_provisioning_started: run.and_then(|run| run.setup_started_at),
             dt_provisioning_finished: run.and_then(|run| run.setup_finished_at),

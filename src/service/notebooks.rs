@@ -17,8 +17,8 @@ use crate::{
         caller::{Action, Caller},
         id::{JobId, NotebookId},
         idempotency::IdempotencyKey,
-        notebook::{ForkProgress, Limits, Notebook, NotebookFilter, NotebookSize, NotebookState},
-        workload::{Kind, Phase, Spec, State, Workload},
+        notebook::{ForkProgress, Limits, Notebook, NotebookFilter, NotebookSize, NotebookState, Session},
+        workload::{Kind, Phase, Spec, State},
     },
     store::{Tx, idempotency, notebooks, workloads},
 };
@@ -40,8 +40,28 @@ pub struct NotebookNow {
     pub size: Option<NotebookSize>,
     /// `false` while the engine does not answer: a session may have ended since.
     pub contact: bool,
-    /// It belongs to another team, whose settings are not for the caller.
-    pub hides_environment: bool,
+    /// It belongs to another team than the caller's, who is shown what it takes to look at its files and to
+    /// fork it.
+    pub is_foreign: bool,
+}
+
+impl NotebookNow {
+    /// Leaves out what another team does in it, if it is another team's.
+    fn as_seen_by(self, caller: &Caller) -> Self {
+        if self.notebook.team == caller.team {
+            return self;
+        }
+        Self {
+            notebook: Notebook { session: None, ..self.notebook },
+            phase: None,
+            progress: None,
+            waiting: None,
+            copy: None,
+            contact: true,
+            is_foreign: true,
+            ..self
+        }
+    }
 }
 
 impl Services {
@@ -262,8 +282,7 @@ impl Services {
 
     /// Returns one notebook: of the team, or one that is public.
     pub async fn notebook(&self, caller: &Caller, id: &NotebookId) -> Result<NotebookNow, ServiceError> {
-        let now = self.notebook_now(self.find_notebook(caller, id).await?);
-        Ok(NotebookNow { hides_environment: now.notebook.team != caller.team, ..now })
+        Ok(self.notebook_now(self.find_notebook(caller, id).await?).as_seen_by(caller))
     }
 
     /// Lists notebooks, newest first, from before number `before`.
@@ -277,7 +296,8 @@ impl Services {
         caller.may(Action::ViewNotebooks)?;
         let team = caller.team.clone();
         let list = self.store.read(move |connection| notebooks::list(connection, &team, &filter, before, limit)).await;
-        Ok(list.map_err(ServiceError::from)?.into_iter().map(|notebook| self.notebook_now(notebook)).collect())
+        let list = list.map_err(ServiceError::from)?.into_iter();
+        Ok(list.map(|notebook| self.notebook_now(notebook).as_seen_by(caller)).collect())
     }
 
     /// Counts notebooks.
@@ -294,7 +314,7 @@ impl Services {
         id: &NotebookId,
         before: Option<i64>,
         limit: u32,
-    ) -> Result<Vec<Workload>, ServiceError> {
+    ) -> Result<Vec<Session>, ServiceError> {
         self.own_notebook(caller, id).await?;
         let id = id.clone();
         self.store.read(move |connection| Ok(notebooks::sessions(connection, &id, before, limit)?)).await
@@ -411,7 +431,7 @@ impl Services {
             .write(move |tx| {
                 let notebook = own(tx, &owner, &target)?;
                 let sessions = notebooks::sessions(tx, &target, None, MOST_SESSIONS)?;
-                if sessions.iter().any(|session| session.teardown_finished_at.is_none()) {
+                if sessions.iter().any(|session| session.workload.teardown_finished_at.is_none()) {
                     let message = format!("notebook {target} is not stopped: stop it first, and wait for it to end");
                     return Err(ServiceError::Conflict { code: "notebook_running", message });
                 }
@@ -424,7 +444,7 @@ impl Services {
         let data = self.data.clone();
         blocking(move || {
             data.remove_notebook(&notebook.team, &notebook.id)?;
-            sessions.iter().try_for_each(|session| data.remove_run(&session.id))
+            sessions.iter().try_for_each(|session| data.remove_run(&session.workload.id))
         })
         .await?;
         Ok(())
@@ -462,7 +482,7 @@ impl Services {
             contact: workload.is_none_or(|workload| workload.state.is_terminal()) || self.board.contact().is_good(),
             copy: notebook.copying_from.as_ref().map(|_| self.board.fork(&notebook.id).unwrap_or_default()),
             size: self.board.notebook_sizes().get(&notebook.id).copied(),
-            hides_environment: false,
+            is_foreign: false,
             notebook,
         }
     }
