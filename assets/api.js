@@ -35,6 +35,13 @@ function encodePath(path) {
   return path.split("/").map(encodeURIComponent).join("/");
 }
 
+/** Browsers of a few years ago want a websocket's address whole. */
+function socketAddress(path) {
+  const address = new URL(url(path), location.href);
+  address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+  return address.href;
+}
+
 /** The headers by which the daemon knows this page. */
 function signedHeaders() {
   const proof = localStorage.getItem(PROOF);
@@ -167,6 +174,11 @@ export const api = {
   gradientEnvironment: () => request("GET", "/gradient/environment"),
   createJob: (spec, idempotencyKey) => post("/jobs", spec, { idempotencyKey }),
   openWorkload: (id, what) => post(`/workloads/${id}/open`, what),
+  terminals: (id) => get(`/workloads/${id}/terminals`),
+  openTerminal: (id, size) => post(`/workloads/${id}/terminals`, size),
+  closeTerminal: (id, terminal) => remove(`/workloads/${id}/terminals/${terminal}`),
+  /** A websocket. It takes no header, so this page shows what is its own as a protocol that it offers. */
+  attachTerminal: (id, terminal) => new WebSocket(socketAddress(`/workloads/${id}/terminals/${terminal}/attach`), ["gradientd.terminal", `gradientd.session.${localStorage.getItem(PROOF) ?? ""}`]),
   createWorkloadToken: (id, what) => post(`/workloads/${id}/tokens`, what),
   stopJob: (id) => post(`/jobs/${id}/stop`),
   deleteJob: (id) => remove(`/jobs/${id}`),

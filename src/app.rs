@@ -150,6 +150,10 @@ pub fn open(config: &Config) -> anyhow::Result<Rooms> {
             },
             longest_shutdown: config.notebooks.longest_shutdown.0,
         },
+        terminals: service::live_terminals::TerminalRules {
+            detached: config.terminals.detached.0,
+            per_workload: config.terminals.per_workload as usize,
+        },
     };
     let label_key = sealer.derive("gradientd 2026 labels of containers");
     let services = Services::new(
@@ -225,6 +229,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
     reconcile::collect::start(&works);
     reconcile::notebooks::start(&works);
     reconcile::forks::start(&works);
+    reconcile::terminals::start(&works);
     reconcile::imports::start(&works);
     reconcile::usage::start(&works);
     reconcile::gc::start(&works);

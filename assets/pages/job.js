@@ -14,13 +14,14 @@ import "/components/job-timeline.js";
 import "/components/log-view.js";
 import "/components/meter-bar.js";
 import "/components/state-chip.js";
+import "/components/terminal-view.js";
 import "/components/time-ago.js";
 import "/pages/job-artifacts.js";
 import "/pages/job-charts.js";
 import "/pages/job-metrics.js";
 import "/pages/job-spec.js";
 
-const TABS = { log: "Log", charts: "Charts", metrics: "Metrics", artifacts: "Artifacts", spec: "Spec" };
+const TABS = { log: "Log", terminal: "Terminal", charts: "Charts", metrics: "Metrics", artifacts: "Artifacts", spec: "Spec" };
 
 export default class JobPage extends Page {
   start() {
@@ -100,6 +101,8 @@ export default class JobPage extends Page {
 
   #tab(tab, job) {
     switch (tab) {
+      case "terminal":
+        return html`<terminal-view .workload=${job.id} .run=${job.id} .why=${whyNoTerminal(job)}></terminal-view>`;
       case "charts":
         return html`<job-charts .job=${job}></job-charts>`;
       case "metrics":
@@ -137,6 +140,13 @@ export default class JobPage extends Page {
       toast(problem.detail, "bad");
     }
   }
+}
+
+/** Why no terminal can be opened in the job, or nothing. */
+function whyNoTerminal(job) {
+  if (job.state === "running") return null;
+  if (isFinished(job)) return "The job is over, and its container is gone. Clone it, and open a terminal while the new one runs.";
+  return "The job does not run yet. A terminal can be opened as soon as it does.";
 }
 
 /** "#L12" names the twelfth line, which the API counts from 0. */

@@ -18,13 +18,14 @@ import "/components/log-view.js";
 import "/components/meter-bar.js";
 import "/components/session-end.js";
 import "/components/state-chip.js";
+import "/components/terminal-view.js";
 import "/components/time-ago.js";
 import "/pages/job-metrics.js";
 import "/pages/notebook-connect.js";
 import "/pages/notebook-sessions.js";
 import "/pages/notebook-settings.js";
 
-const TABS = { files: "Files", log: "Log", metrics: "Metrics", connect: "Connect", sessions: "Sessions", settings: "Settings" };
+const TABS = { files: "Files", terminal: "Terminal", log: "Log", metrics: "Metrics", connect: "Connect", sessions: "Sessions", settings: "Settings" };
 /** What others see of a notebook that is public. */
 const PUBLIC_TABS = ["files"];
 
@@ -132,6 +133,8 @@ export default class NotebookPage extends Page {
       case "metrics":
         if (!run) return html`<div class="card">${empty({ icon: "terminal", title: "It was never started", text: "Each session has a log and metrics of its own." })}</div>`;
         return html`${run.id === notebook.session?.id ? nothing : html`<p class="small quiet page-note">Of the earlier session ${run.id}. <a class="link" href="/notebooks/${notebook.id}/${tab}">Go to the latest</a></p>`}${this.#ofSession(tab, run)}`;
+      case "terminal":
+        return html`<terminal-view .workload=${notebook.id} .run=${notebook.session?.id} .why=${whyNoTerminal(notebook)}></terminal-view>`;
       case "connect":
         return html`<notebook-connect .notebook=${notebook}></notebook-connect>`;
       case "sessions":
@@ -213,4 +216,11 @@ export default class NotebookPage extends Page {
     }
   }
 }
+
+/** Why no terminal can be opened in the notebook, or nothing. */
+function whyNoTerminal(notebook) {
+  if (notebook.session?.state === "running") return null;
+  return isLive(notebook) ? "The notebook is on its way. A terminal can be opened as soon as its container runs." : "The notebook does not run. Start it, then open a terminal.";
+}
+
 customElements.define("notebook-page", NotebookPage);

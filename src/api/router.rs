@@ -12,7 +12,7 @@ use super::{
     job_logs, job_metrics, jobs, keys, known_files, lineage, machine_types, metrics, notebooks, openapi, projects,
     queue, secrets, session,
     shell::{self, Shell},
-    signed, signed_artifacts, storage, storage_providers, tls, uploads, versions, workloads,
+    signed, signed_artifacts, storage, storage_providers, terminals, tls, uploads, versions, workloads,
 };
 use crate::service::Services;
 
@@ -37,6 +37,7 @@ fn closed_routes() -> OpenApiRouter<Services> {
         .merge(file_uploads::routes())
         .merge(file_tasks::routes())
         .merge(workloads::routes())
+        .merge(terminals::routes())
         .merge(uploads::routes())
         .merge(storage_providers::routes())
         .merge(datasets::routes())
@@ -224,6 +225,7 @@ pub mod tests {
                 memory_capacity_bytes: 8 << 30,
                 avoid_busy_gpus: true,
                 notebooks: Default::default(),
+                terminals: Default::default(),
                 names: Default::default(),
                 storage: service::StorageSettings {
                     team_quota_bytes,

@@ -40,6 +40,9 @@ pub fn check(config: &Config) -> Result<Vec<Warning>, Flaw> {
         "must not be above notebooks.longest_shutdown",
     )?;
 
+    positive("terminals.detached", config.terminals.detached.0.as_secs())?;
+    positive("terminals.per_workload", config.terminals.per_workload.into())?;
+
     let engine = &config.engine;
     positive("engine.prepare_parallel", engine.prepare_parallel.into())?;
     positive("engine.start_parallel", engine.start_parallel.into())?;

@@ -129,6 +129,8 @@ actions! {
     DeleteExperiment: Write, "delete experiments";
     /// What a container serves. It may be a shell, so looking is not enough.
     OpenWorkload: Write, "open what containers serve";
+    /// Commands inside what runs already: as much as submitting a job, and with its secrets at hand.
+    OpenTerminal: Write, "open terminals";
     /// Datasets with their versions, files and lineage.
     ViewDatasets: Read, "look at datasets";
     CreateDataset: Write, "create datasets";

@@ -6,6 +6,7 @@
 //! [`FakeEngine::finish`]), `stubborn` (the same, but it does not heed a stop), `oom` and `nostart`
 //! (which the engine refuses to start). A script that ends otherwise exits with 0.
 
+mod exec;
 mod state;
 
 use std::{
@@ -24,9 +25,10 @@ use tokio::sync::watch;
 use self::state::{State, script};
 use super::{
     BuildPlan, ContainerPlan, ContainerState, ContainerSummary, EngineError, EngineEvent, EngineInfo, EngineTime,
-    Executor, GpuAccess, Image, Inspection, LogChunk, Progress, RegistryCredentials, Stream, Usage,
+    ExecPlan, ExecSession, Executor, GpuAccess, Image, Inspection, LogChunk, Progress, RegistryCredentials, Stream,
+    Usage,
 };
-use crate::domain::storage_care::ImagesUsage;
+use crate::domain::{storage_care::ImagesUsage, terminal::TtySize};
 
 /// An engine in memory. Clones are the same engine.
 #[derive(Clone)]
@@ -423,6 +425,18 @@ impl Executor for FakeEngine {
             }
         })
         .boxed())
+    }
+
+    async fn exec(&self, id: &str, plan: &ExecPlan) -> Result<ExecSession, EngineError> {
+        self.begin_exec(id, plan)
+    }
+
+    async fn resize_exec(&self, exec: &str, size: TtySize) -> Result<(), EngineError> {
+        self.set_exec_size(exec, size)
+    }
+
+    async fn exec_end(&self, exec: &str) -> Result<Option<i64>, EngineError> {
+        self.exit_code_of(exec)
     }
 
     async fn events(&self) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError> {

@@ -9,6 +9,7 @@
 //! - [`gateway`] asks where containers reach this machine.
 //! - [`gpus`] reads NVML, [`samples`] what runs use, [`disk`] the room on the disk.
 //! - [`notebooks`] looks at the servers of notebooks, [`forks`] copies the files of forks.
+//! - [`terminals`] holds the engine's side of shells that people have open.
 //! - [`imports`] brings files into versions from elsewhere.
 //! - [`usage`] counts what teams keep, [`gc`] removes files that nothing refers to, [`fsck`] reads
 //!   stored ones again.
@@ -60,6 +61,7 @@ mod setup_log;
 pub mod step;
 mod teardown;
 mod telling;
+pub mod terminals;
 #[cfg(test)]
 mod tests;
 pub mod usage;

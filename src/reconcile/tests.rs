@@ -96,6 +96,7 @@ impl Rig {
             memory_capacity_bytes: 8 << 30,
             avoid_busy_gpus: true,
             notebooks: Default::default(),
+            terminals: Default::default(),
             names: Default::default(),
             storage: service::StorageSettings { import_dirs: vec![dir.path().join("shared")], ..Default::default() },
         };

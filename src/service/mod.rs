@@ -50,6 +50,7 @@ mod job_rules;
 pub mod jobs;
 pub mod keys;
 pub mod lineage;
+pub mod live_terminals;
 pub mod logs;
 pub mod metrics_pass;
 mod mending;
@@ -74,6 +75,7 @@ pub mod storage_care;
 pub mod storage_providers;
 mod streams;
 pub mod tags;
+pub mod terminals;
 mod text;
 pub mod tickets;
 pub mod uploads;
@@ -128,6 +130,8 @@ pub struct Services {
     pub(crate) files: Arc<files::FileWork>,
     /// Those that took something just now.
     pub(crate) probes: Arc<bucket_probes::BucketProbes>,
+    /// Shells that people have open in what runs.
+    pub(crate) terminals: Arc<live_terminals::LiveTerminals>,
 }
 
 /// Uploads that are looked through at the same time.
@@ -151,6 +155,7 @@ pub struct Settings {
     pub names: Names,
     pub storage: StorageSettings,
     pub notebooks: notebook_draft::NotebookRules,
+    pub terminals: live_terminals::TerminalRules,
 }
 
 /// The limits of datasets.
@@ -203,6 +208,7 @@ impl Services {
             buckets: Arc::default(),
             pushed: Arc::default(),
             probes: Arc::default(),
+            terminals: Arc::default(),
         }
     }
 

@@ -52,4 +52,5 @@ mod survive_a_restart;
 #[cfg(feature = "faults")]
 mod survive_faults;
 mod survive_the_engine;
+mod terminals;
 mod workspaces;

@@ -11,6 +11,7 @@ use super::{
         RegistryCredentials, Stream,
     },
     FakeFault,
+    exec::Exec,
 };
 use crate::domain::time::Timestamp;
 
@@ -25,6 +26,7 @@ pub(super) struct State {
     pub(super) registry: BTreeMap<String, (Image, Option<RegistryCredentials>)>,
     pub(super) faults: VecDeque<FakeFault>,
     pub(super) events: Vec<EngineEvent>,
+    pub(super) execs: Vec<Exec>,
     pub(super) away: bool,
     /// How often the engine went away: a stream from before is broken even if nobody read it then.
     pub(super) departures: u32,
