@@ -2,7 +2,7 @@
 // `leave` when somebody goes out of it by the keyboard.
 import { html, nothing } from "/html.js";
 import { Element } from "/components/element.js";
-import { strictDocument } from "/components/terminal-document.js";
+import "/components/terminal-styles.js";
 import { TerminalLink } from "/components/terminal-link.js";
 import { terminalTheme, watchTheme } from "/components/terminal-theme.js";
 import { FitAddon } from "/vendor/xterm-addon-fit@0.11.0/lib/addon-fit.mjs";
@@ -40,9 +40,8 @@ class TerminalScreen extends Element {
     await Promise.all([document.fonts.load(`${FONT_PIXELS}px "Geist Mono"`), document.fonts.load(`bold ${FONT_PIXELS}px "Geist Mono"`)]).catch(() => {});
     if (!this.isConnected) return;
     const term = new Terminal({
-      documentOverride: strictDocument,
       fontFamily: FONT, fontSize: FONT_PIXELS, lineHeight: 1.2, scrollback: LINES_KEPT,
-      theme: terminalTheme(), minimumContrastRatio: 4.5, cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches,
+      theme: terminalTheme(), cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches,
       macOptionIsMeta: true, scrollOnUserInput: true,
     });
     const fit = new FitAddon();

@@ -73,8 +73,11 @@ class TerminalView extends Element {
     this.current = id;
     this.visited.add(id);
     this.update();
-    // After the drawing, which is when it is seen.
-    requestAnimationFrame(() => this.querySelector("terminal-screen:not([hidden])")?.focusSoon());
+    // After the drawing, which is when it is seen; all of it, as what is new stands at its end.
+    requestAnimationFrame(() => {
+      this.scrollIntoView({ block: "nearest" });
+      this.querySelector("terminal-screen:not([hidden])")?.focusSoon();
+    });
   }
 
   async #close(item) {

@@ -35,8 +35,13 @@ use crate::{
 /// it is a user's text.
 const SHELL: &str = "echo $$; : \"${LANG:=C.UTF-8}\"; export LANG; \
     command -v bash >/dev/null 2>&1 && exec bash; exec sh";
-/// Reads the number of a shell. Hangs that up at the end of input, unless a word came before it.
-const KEEPER: &str = "read -r shell || exit 0; read -r word && exit 0; kill -HUP \"$shell\"";
+/// Reads the number of a shell. At the end of input, unless a word came before it, hangs up all that belongs to the
+/// shell's session: some shells do not pass it on to what they have in the background. Of `/proc/N/stat` the session
+/// is the fourth word after the command's name. Nothing but the shell itself is needed for it.
+const KEEPER: &str = "read -r shell || exit 0; read -r word && exit 0; \
+    for process in /proc/[0-9]*; do \
+    { read -r stat < \"$process/stat\"; } 2>/dev/null || continue; set -- ${stat##*) }; \
+    [ \"$4\" = \"$shell\" ] && kill -HUP \"${process#/proc/}\"; done";
 /// Ends a shell that did not heed that.
 const KILL: &str = "kill -KILL \"$1\"";
 

@@ -237,7 +237,8 @@ impl LiveTerminal {
         let abandoned = async {
             loop {
                 self.until(|state| state.viewer.is_none().then_some(())).await;
-                tokio::time::sleep_until(self.lock().left_at + detached).await;
+                let ends = self.lock().left_at + detached;
+                tokio::time::sleep_until(ends).await;
                 // Somebody may have come meanwhile, or come and gone.
                 let state = self.lock();
                 if state.viewer.is_none() && state.left_at + detached <= Instant::now() {

@@ -36,7 +36,7 @@ export async function openBrowser({ width = 1360, height = 900, colorScheme = "l
       page.on("console", (message) => {
         // A refused request is told by the page itself; the browser's own line about it is no fault.
         // So is a network that changed, as it does whenever a container beside the browser starts.
-        const refused = /Failed to load resource: .*\b(401|404|409|412|422|ERR_NETWORK_CHANGED)\b/.test(message.text());
+        const refused = /Failed to load resource: .*\b(401|404|409|412|422|429|ERR_NETWORK_CHANGED)\b/.test(message.text());
         if (message.type() === "error" && !refused) page.complaints.push(`console: ${message.text()}`);
       });
       await page.addInitScript(() => {

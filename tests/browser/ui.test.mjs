@@ -313,6 +313,22 @@ test("a cell that trains runs in JupyterLab through the proxy, and its output is
   await lab.close();
 });
 
+test("a terminal in the notebook runs a command, and is there after a reload", { skip: ON_MOCK }, async () => {
+  const shown = (text) => page.locator("terminal-screen:not([hidden]) .xterm-rows").getByText(text, { exact: true });
+  await link("Terminal").click();
+  await page.locator("terminal-screen .xterm-rows span").first().waitFor(SLOW);
+  await page.keyboard.type("pwd; stty size; echo made in a terminal > from-terminal.txt; cat from-terminal.txt\r");
+  await shown("/notebooks").waitFor();
+  await shown("made in a terminal").waitFor();
+  await picture(page, "story-17-terminal");
+  await page.reload();
+  await shown("made in a terminal").waitFor();
+  await page.keyboard.type("exit\r");
+  await page.getByText("The shell has exited.").waitFor();
+  await link("Files").click();
+  await page.getByRole("link", { name: "from-terminal.txt" }).waitFor();
+});
+
 test("what was done is read while the notebook is stopped, and is there when it starts again", { skip: ON_MOCK }, async () => {
   await button("Stop").click();
   await button("Start").waitFor(SLOW);

@@ -30,7 +30,7 @@ type Refused = (u16, String);
 impl Daemon {
     /// Starts a job that waits, and opens a terminal in it; returns the ids of both.
     fn terminal_in_a_job(&self) -> (String, String) {
-        let job = self.shell("echo ready; sleep 1000");
+        let job = self.shell("exec sleep 1000");
         self.wait_for(&job, "the job", |job| job["state"] == "running");
         let terminal = self.open_terminal(&job, &json!({}));
         (job, terminal)
@@ -144,7 +144,7 @@ impl Screen {
 #[test]
 fn a_shell_in_a_job_is_typed_into_resized_and_exited() {
     let daemon = Daemon::start();
-    let job = daemon.submit(&json!({"image": BUSYBOX, "command": "sleep 1000", "env": {"LR": "0.5"}}));
+    let job = daemon.submit(&json!({"image": BUSYBOX, "command": "exec sleep 1000", "env": {"LR": "0.5"}}));
     daemon.wait_for(&job, "the job", |job| job["state"] == "running");
     let terminal = daemon.open_terminal(&job, &json!({"cols": 101, "rows": 31}));
     let listed = daemon.terminals(&job);
@@ -507,7 +507,7 @@ fn a_daemon_that_is_killed_or_stopped_leaves_no_shell_behind() {
     let (job, terminal) = daemon.terminal_in_a_job();
     let mut screen = daemon.look(&job, &terminal);
     // What was meant to outlive a hang-up does.
-    screen.keys("nohup sleep 1003 >/dev/null 2>&1 &\r");
+    screen.keys("(trap '' HUP; exec sleep 1003) >/dev/null 2>&1 &\r");
     screen.keys("sleep 1004\r");
     screen.until("1004\r\n");
     daemon.wait_for_processes(&job, 5);
@@ -540,7 +540,7 @@ fn a_daemon_that_is_killed_or_stopped_leaves_no_shell_behind() {
 fn a_daemon_that_dies_while_it_opens_a_terminal_leaves_none() {
     for point in ["engine.exec.before", "engine.exec.after:2", "terminal.keeper.after", "terminal.shell.after"] {
         let mut daemon = Daemon::start();
-        let job = daemon.shell("sleep 1000");
+        let job = daemon.shell("exec sleep 1000");
         daemon.wait_for(&job, "the job", |job| job["state"] == "running");
         daemon.restart(&[("GRADIENTD_FAULT", point)]);
         assert!(daemon.offer(&format!("/workloads/{job}/terminals"), "once", &json!({})).is_none(), "{point}");
