@@ -116,11 +116,14 @@ impl Socket {
             farewell = show(&mut sink, &mut self.viewing, self.size) => farewell,
             farewell = listen(&mut source, &keyboard, &self.services) => farewell,
         };
-        // Who looks no more holds up nothing while the last word is on its way.
-        drop(self.viewing);
+        // Who looks no more holds up nothing while the last word is on its way. One that has ended holds up the
+        // daemon's own end instead, so that the word arrives.
+        let is_over = matches!(farewell, Some((close_code::NORMAL, _)));
+        let kept = is_over.then_some(self.viewing);
         if let Some((code, reason)) = farewell {
             let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
             let _ = timeout(UNREAD, sink.send(close)).await;
+            drop(kept);
             // The other side answers, and then closes the connection.
             let _ = timeout(UNREAD, async { while let Some(Ok(_)) = source.next().await {} }).await;
         }

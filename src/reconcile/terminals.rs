@@ -50,6 +50,8 @@ const COMING: Duration = Duration::from_secs(30);
 const GREETING: usize = 4096;
 /// How long a shell that was hung up may take to end.
 const GOING: Duration = Duration::from_secs(5);
+/// How long a daemon that ends waits for those who look to be told.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 /// How long to wait for the engine to know how a shell ended, and how often it is asked.
 const KNOWING: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -86,6 +88,10 @@ async fn serve(works: Works, opening: Opening) {
     let _ = answer.send(Ok(()));
     let end = shell.run(&works, &terminal, typed, sizes).await;
     terminal.end(end.clone());
+    if end == TerminalEnd::Shutdown {
+        // Nothing waits for sockets that are open, and who looks is to hear of it.
+        let _ = tokio::time::timeout(LAST_LOOK, terminal.unviewed()).await;
+    }
     works.services.terminals.forget(&terminal.id);
     tracing::info!(terminal.id = %terminal.id, why = end.as_str(), "Terminal {} is closed", terminal.id);
     let (team, now) = (workload.team.clone(), works.clock.now());

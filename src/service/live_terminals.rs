@@ -236,7 +236,7 @@ impl LiveTerminal {
     pub async fn unwanted(&self, detached: Duration) -> TerminalEnd {
         let abandoned = async {
             loop {
-                self.until(|state| state.viewer.is_none().then_some(())).await;
+                self.unviewed().await;
                 let ends = self.lock().left_at + detached;
                 tokio::time::sleep_until(ends).await;
                 // Somebody may have come meanwhile, or come and gone.
@@ -250,6 +250,11 @@ impl LiveTerminal {
             () = self.closing.cancelled() => TerminalEnd::Closed,
             () = abandoned => TerminalEnd::Abandoned,
         }
+    }
+
+    /// Waits until nobody looks.
+    pub async fn unviewed(&self) {
+        self.until(|state| state.viewer.is_none().then_some(())).await;
     }
 
     /// Waits until `look` finds something.
