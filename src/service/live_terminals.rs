@@ -247,6 +247,8 @@ impl LiveTerminal {
             }
         };
         tokio::select! {
+            // Who closes it is told so, also when its time is over just then.
+            biased;
             () = self.closing.cancelled() => TerminalEnd::Closed,
             () = abandoned => TerminalEnd::Abandoned,
         }

@@ -474,18 +474,19 @@ fn what_does_not_run_says_what_to_do() {
 #[test]
 fn an_image_without_a_shell_says_so() {
     let daemon = Daemon::start();
+    // Nothing but one program: the whole of busybox by the one name under which it is no shell.
     let image = "gradient-test/term-shell-less";
-    let made = std::process::Command::new("sh")
-        .args(["-c", "d=$(mktemp -d) && mkdir $d/app && cp \"$(command -v busybox)\" $d/app/busybox && tar -C $d -c . | docker import - $0; rm -r $d", image])
-        .output()
-        .unwrap();
+    let script = "set -e; c=$(docker create $0); docker cp $c:/bin/busybox - | docker import - $1; docker rm $c";
+    let made = std::process::Command::new("sh").args(["-c", script, BUSYBOX, image]).output().unwrap();
     assert!(made.status.success(), "{made:?}");
-    let job = daemon.submit(&json!({"image": image, "command": ["/app/busybox", "sleep", "1000"]}));
+    let job = daemon.submit(&json!({"image": image, "command": ["/busybox", "sleep", "1000"]}));
     daemon.wait_for(&job, "the job", |job| job["state"] == "running");
     let refused = daemon.post(&format!("/workloads/{job}/terminals"), &json!({}));
     assert_eq!((refused.status, &refused.body["code"]), (409, &json!("terminal_failed")), "{refused:?}");
     assert!(refused.body["detail"].as_str().unwrap().contains("/bin/sh"), "{refused:?}");
     assert_eq!(daemon.terminals(&job), Vec::<Value>::new());
+    drop(daemon);
+    docker(&["rmi", image]);
 }
 
 #[test]
