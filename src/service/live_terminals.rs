@@ -79,6 +79,9 @@ pub struct Opening {
     pub answer: oneshot::Sender<Result<(), ServiceError>>,
 }
 
+/// Tells when a shell runs, or why it does not.
+pub(super) type Answered = oneshot::Receiver<Result<(), ServiceError>>;
+
 impl Default for LiveTerminals {
     fn default() -> Self {
         let (asked, openings) = mpsc::channel(MOST);
@@ -101,7 +104,7 @@ impl LiveTerminals {
         size: TtySize,
         rules: TerminalRules,
         now: Timestamp,
-    ) -> Result<(Arc<LiveTerminal>, oneshot::Receiver<Result<(), ServiceError>>), ServiceError> {
+    ) -> Result<(Arc<LiveTerminal>, Answered), ServiceError> {
         let too_many = |message| ServiceError::TooMany { code: "too_many_terminals", message };
         let mut live = self.live.lock().expect(HELD);
         if live.len() >= MOST {
