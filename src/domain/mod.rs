@@ -16,6 +16,7 @@ pub mod id;
 pub mod idempotency;
 pub mod image_ref;
 pub mod import;
+pub mod integration;
 pub mod job;
 pub mod key;
 pub mod machine_type;
