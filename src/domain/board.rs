@@ -14,6 +14,7 @@ use super::{
     gpu::{GpuReading, Inventory},
     id::{ImportId, JobId, NotebookId, TeamId},
     import::ImportProgress,
+    integration::SessionData,
     machine_type::Catalogue,
     notebook::{ForkProgress, NotebookSize},
     storage_care::{FsckReport, GcReport, ImagesUsage, PartUsage},
@@ -125,6 +126,7 @@ pub struct Board {
     team_usage: Slot<HashMap<TeamId, TeamUsage>>,
     reach: RwLock<HashMap<JobId, Reach>>,
     forks: RwLock<HashMap<NotebookId, ForkProgress>>,
+    session_data: RwLock<HashMap<JobId, Arc<SessionData>>>,
     notebook_sizes: Slot<HashMap<NotebookId, NotebookSize>>,
 }
 
@@ -191,6 +193,7 @@ impl Board {
             team_usage: Slot::default(),
             reach: RwLock::default(),
             forks: RwLock::default(),
+            session_data: RwLock::default(),
             notebook_sizes: Slot::default(),
         }
     }
@@ -291,6 +294,22 @@ impl Board {
             Some(progress) => all.insert(id.clone(), progress),
             None => all.remove(id),
         };
+    }
+
+    /// Returns what only the loop knows of the data of a session, once it has looked.
+    pub fn session_data(&self, id: &JobId) -> Option<Arc<SessionData>> {
+        self.session_data.read().expect(HELD).get(id).cloned()
+    }
+
+    /// Says how the data of a session is. Says whether that is news.
+    pub fn set_session_data(&self, id: &JobId, data: SessionData) -> bool {
+        let before = self.session_data.write().expect(HELD).insert(id.clone(), Arc::new(data.clone()));
+        before.is_none_or(|before| *before != data)
+    }
+
+    /// Forgets the data of all sessions but these.
+    pub fn keep_session_data(&self, keep: &dyn Fn(&JobId) -> bool) {
+        self.session_data.write().expect(HELD).retain(|id, _| keep(id));
     }
 
     /// Returns the last run of every loop, by name.

@@ -124,6 +124,7 @@ impl Rig {
             data,
             board,
             log_hub,
+            flights: Arc::default(),
             clock,
             died: engine::Died::default(),
             settings: Arc::new(Settings {
