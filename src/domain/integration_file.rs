@@ -469,9 +469,9 @@ fn indent_of(line: &str) -> usize {
 /// Returns the name in front of the colon of a line.
 fn key_of(line: &str) -> Option<String> {
     let line = line.trim();
-    if line.starts_with('"') {
-        let close = line[1..].find('"')? + 1;
-        return line[close + 1..].starts_with(':').then(|| serde_json::from_str(&line[..=close]).ok())?;
+    if let Some(rest) = line.strip_prefix('"') {
+        let (key, rest) = rest.split_once('"')?;
+        return rest.starts_with(':').then(|| serde_json::from_str(&format!("\"{key}\"")).ok())?;
     }
     if let Some(rest) = line.strip_prefix('\'') {
         let (key, rest) = rest.split_once('\'')?;
@@ -631,7 +631,7 @@ editor:
         let begun = "integrations:\n  a:\n    type: dataset\n    id: mnist\n    version: \"0012345\"\n";
         for empty in ["", "integrations:\n", "integrations: {}\n", "integrations: # none\n", "integrations: null"] {
             let after = edited(empty.as_bytes(), Change::Put(&one)).unwrap();
-            assert_eq!(IntegrationFile::read(after.as_bytes()).integrations, [one.clone()], "{empty}");
+            assert_eq!(IntegrationFile::read(after.as_bytes()).integrations, std::slice::from_ref(&one), "{empty}");
         }
         assert_eq!(edited(b"", Change::Put(&one)).unwrap(), begun);
         assert_eq!(edited(b"a: 1", Change::Put(&one)).unwrap(), format!("a: 1\n{begun}"));

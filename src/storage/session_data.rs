@@ -266,7 +266,7 @@ mod tests {
             version: "fo5rp4m".parse().unwrap(),
         };
         assert_eq!(session.known_bound().unwrap(), None);
-        assert_eq!(session.bound(|| vec![bound.clone()]).unwrap(), [bound.clone()]);
+        assert_eq!(session.bound(|| vec![bound.clone()]).unwrap(), std::slice::from_ref(&bound));
         assert_eq!(session.bound(Vec::new).unwrap(), [bound]);
     }
 }
