@@ -225,6 +225,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
     reconcile::collect::start(&works);
     reconcile::notebooks::start(&works);
     reconcile::forks::start(&works);
+    reconcile::sources::start(&works);
     reconcile::imports::start(&works);
     reconcile::usage::start(&works);
     reconcile::gc::start(&works);
@@ -431,5 +432,12 @@ fn loop_settings(config: &Config, box_id: String) -> reconcile::Settings {
         fsck_interval: config.storage.fsck_interval.0,
         fsck_percent: config.storage.fsck_percent,
         notebook_ready: config.notebooks.ready.0,
+        sources: reconcile::SourceSettings {
+            image: config.s3_sources.image.clone(),
+            memory_bytes: config.s3_sources.memory.0,
+            cache_bytes: config.s3_sources.cache.0,
+            flush: config.s3_sources.flush.0,
+            fuse: host::Fuse::default(),
+        },
     }
 }

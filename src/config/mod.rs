@@ -19,6 +19,7 @@ mod limits;
 mod log;
 mod notebooks;
 mod retention;
+mod s3_sources;
 mod scheduler;
 mod server;
 mod show;
@@ -36,6 +37,7 @@ pub use limits::Limits;
 pub use log::{Log, LogFormat};
 pub use notebooks::Notebooks;
 pub use retention::Retention;
+pub use s3_sources::S3Sources;
 pub use scheduler::Scheduler;
 pub use server::Server;
 pub use show::show;
@@ -54,6 +56,7 @@ pub struct Config {
     pub scheduler: Scheduler,
     pub storage: Storage,
     pub notebooks: Notebooks,
+    pub s3_sources: S3Sources,
     pub limits: Limits,
     pub retention: Retention,
     pub disk: Disk,

@@ -14,8 +14,10 @@ use super::{
     gpu::{GpuReading, Inventory},
     id::{ImportId, JobId, NotebookId, TeamId},
     import::ImportProgress,
+    integration::Integration,
     machine_type::Catalogue,
     notebook::{ForkProgress, NotebookSize},
+    source::SourceState,
     storage_care::{FsckReport, GcReport, ImagesUsage, PartUsage},
     time::Timestamp,
     traffic::Traffic,
@@ -126,6 +128,9 @@ pub struct Board {
     reach: RwLock<HashMap<JobId, Reach>>,
     forks: RwLock<HashMap<NotebookId, ForkProgress>>,
     notebook_sizes: Slot<HashMap<NotebookId, NotebookSize>>,
+    wanted_sources: RwLock<HashMap<JobId, Arc<Vec<Integration>>>>,
+    sources: Slot<HashMap<(JobId, String), SourceState>>,
+    unshared: Slot<Option<String>>,
 }
 
 /// Where a container is reached, and what passes.
@@ -192,6 +197,9 @@ impl Board {
             reach: RwLock::default(),
             forks: RwLock::default(),
             notebook_sizes: Slot::default(),
+            wanted_sources: RwLock::default(),
+            sources: Slot::default(),
+            unshared: Slot::default(),
         }
     }
 
@@ -222,6 +230,10 @@ impl Board {
         team_parts, set_team_parts: HashMap<TeamId, Vec<PartUsage>>;
         /// Returns what every notebook kept when that was last counted.
         notebook_sizes, set_notebook_sizes: HashMap<NotebookId, NotebookSize>;
+        /// Returns where the places on S3 stand that sessions want, by session and name.
+        sources, set_sources: HashMap<(JobId, String), SourceState>;
+        /// Returns why nothing can be mounted into sessions, where the engine said so.
+        unshared, set_unshared: Option<String>;
     }
 
     /// Returns how far the preparation of a workload is, while it is under way.
@@ -291,6 +303,26 @@ impl Board {
             Some(progress) => all.insert(id.clone(), progress),
             None => all.remove(id),
         };
+    }
+
+    /// Returns what a session is to have beneath `/datasets`; `None` while that is not known, as after a
+    /// restart, when nothing may be taken from it.
+    pub fn wanted_sources(&self, session: &JobId) -> Option<Arc<Vec<Integration>>> {
+        self.wanted_sources.read().expect(HELD).get(session).cloned()
+    }
+
+    /// Says what a session is to have, those on S3 among it; `None` when it is over.
+    pub fn want_sources(&self, session: &JobId, wanted: Option<Vec<Integration>>) {
+        let mut all = self.wanted_sources.write().expect(HELD);
+        match wanted {
+            Some(wanted) => all.insert(session.clone(), Arc::new(wanted)),
+            None => all.remove(session),
+        };
+    }
+
+    /// Returns where one place on S3 of a session stands; `None` while nobody has looked at it.
+    pub fn source(&self, session: &JobId, name: &str) -> Option<SourceState> {
+        self.sources.get().get(&(session.clone(), name.to_owned())).cloned()
     }
 
     /// Returns the last run of every loop, by name.

@@ -26,6 +26,7 @@ pub mod project;
 pub mod push;
 pub mod secret;
 pub mod series;
+pub mod source;
 pub mod storage_care;
 pub mod storage_provider;
 pub mod time;

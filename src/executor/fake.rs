@@ -10,6 +10,7 @@ mod state;
 
 use std::{
     net::{IpAddr, Ipv4Addr},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -21,7 +22,7 @@ use futures_util::{
 };
 use tokio::sync::watch;
 
-use self::state::{State, script};
+use self::state::State;
 use super::{
     BuildPlan, ContainerPlan, ContainerState, ContainerSummary, EngineError, EngineEvent, EngineInfo, EngineTime,
     Executor, GpuAccess, Image, Inspection, LogChunk, Progress, RegistryCredentials, Stream, Usage,
@@ -92,6 +93,17 @@ impl FakeEngine {
         self.lock().gpu_access = Some(access);
     }
 
+    /// Makes containers of an image do `script`, whatever they are told: for programs that are no scripts.
+    pub fn set_script(&self, image: &str, script: &[&str]) {
+        let script = script.iter().map(|word| (*word).to_owned()).collect();
+        self.lock().scripts.insert(image.to_owned(), script);
+    }
+
+    /// Makes `dir` one whose file system the host does not share.
+    pub fn unshare(&self, dir: &Path) {
+        self.lock().unshared.push(dir.to_owned());
+    }
+
     /// Moves the containers' network.
     pub fn set_gateway(&self, gateway: IpAddr) {
         self.lock().gateway = Some(gateway);
@@ -115,6 +127,12 @@ impl FakeEngine {
         let plan = ContainerPlan { name: name.into(), ..ContainerPlan::default() };
         state.add(plan, true);
         self.changed(state);
+    }
+
+    /// Returns what happened to all containers, in order: their names and the engine's words.
+    pub fn history(&self) -> Vec<(String, String)> {
+        let pair = |event: &EngineEvent| (event.container_name.clone(), event.action.clone());
+        self.lock().events.iter().map(pair).collect()
     }
 
     /// Returns what a container was made of.
@@ -247,8 +265,8 @@ impl Executor for FakeEngine {
             if state.containers[at].state != ContainerState::Created {
                 return Ok(());
             }
-            let refusal = refusal.cloned().or_else(|| {
-                let starts = script(&state.containers[at].plan).first().is_none_or(|word| word != "nostart");
+            let refusal = refusal.cloned().or_else(|| state.refuses_to_share(at)).or_else(|| {
+                let starts = state.script(at).first().is_none_or(|word| word != "nostart");
                 (!starts).then(|| EngineError::Refused("no such device".into()))
             });
             if let Some(refusal) = refusal {

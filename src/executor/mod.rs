@@ -178,14 +178,50 @@ pub struct ContainerPlan {
     pub gpus: Vec<GpuUuid>,
     /// Size bound of the engine's own log buffer.
     pub log_buffer_bytes: u64,
+    pub powers: Powers,
+    pub net: Net,
+}
+
+/// What root may do inside. A closed list: no plan can ask for a privilege that is not thought of here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Powers {
+    /// What whatever users run may do.
+    #[default]
+    Ordinary,
+    /// Mount file systems through `/dev/fuse`, and nothing else: for programs of ours that serve files,
+    /// never for what users run. Mounting is a power over the machine.
+    Fuse,
+}
+
+/// Where a container's network is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Net {
+    /// The box's bridge, where containers do not reach each other.
+    #[default]
+    Bridge,
+    /// This machine's own, its loopback too: for programs of ours alone.
+    Host,
 }
 
 /// A directory of the host, shown inside.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Mount {
     pub source: PathBuf,
     pub target: String,
     pub read_only: bool,
+    pub propagation: Propagation,
+}
+
+/// Whether what is mounted beneath a [`Mount`] later is seen on the other side. Either of the last two needs
+/// a file system that the host shares (`mount --make-rshared`); elsewhere the start is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Propagation {
+    #[default]
+    Private,
+    /// What the host mounts beneath it appears inside.
+    FromHost,
+    /// That, and what is mounted inside appears on the host.
+    Both,
 }
 
 /// A port of the container, reachable on the host.

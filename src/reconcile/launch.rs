@@ -9,6 +9,10 @@ use super::{
     Works, ending, inputs, notebook_launch,
     pump::Pumps,
     setup_log::SetupLog,
+    source_act,
+    source_plan::OPEN_LABEL,
+    source_words,
+    sources::SOURCES,
     workloads::{ATTEMPT_LABEL, WORKLOAD_LABEL, may_pass, record},
 };
 use crate::{
@@ -18,7 +22,8 @@ use crate::{
         time::Timestamp,
         workload::{Command, Kind, Password, Reason, Spec, Workload, Workspace, secret_name},
     },
-    executor::{ContainerPlan, EngineError, Mount, PortMapping},
+    executor::{ContainerPlan, EngineError, Mount, Net, PortMapping, Powers, Propagation},
+    host,
     service::blocking,
     storage::{
         layout::{DataDir, RunDir},
@@ -81,6 +86,11 @@ pub(super) async fn launch(works: &Works, pumps: &Pumps, workload: Workload) -> 
         if may_pass(&error) {
             return Err(error).context("starting the container");
         }
+        if shares(&plan) && note_unshared(works, &error) {
+            // It never ran. The next look finds no container, and makes one into which nothing comes.
+            works.executor.remove(&created).await.context("removing a container that cannot start")?;
+            return Err(error).context("starting the container with a shared mount; going on without");
+        }
         return refused(works, workload, error).await;
     }
     crate::fault::point("workload.start.after");
@@ -89,6 +99,19 @@ pub(super) async fn launch(works: &Works, pumps: &Pumps, workload: Workload) -> 
     // The engine's own start time takes the place of this one when the exit is recorded.
     let now = works.clock.now();
     write_started(works, workload, ports, now).await
+}
+
+/// Says whether the container is made so that something may come into it while it runs.
+fn shares(plan: &ContainerPlan) -> bool {
+    plan.mounts.iter().any(|mount| mount.propagation != Propagation::Private)
+}
+
+/// Notes that this machine shares no mounts with containers, if that is what the engine says.
+fn note_unshared(works: &Works, error: &EngineError) -> bool {
+    let words = error.to_string();
+    let Some(mount) = source_words::of_unshared(&words) else { return false };
+    works.board.set_unshared(Some(host::not_shared(mount.as_deref().unwrap_or(works.data.root()))));
+    true
 }
 
 /// Makes the container, or finds it. One that a daemon asked for just before it was killed may be half
@@ -158,8 +181,12 @@ async fn plan(
         Kind::Notebook(notebook) => notebook_launch::mounts(&data, &run, notebook, &asked),
         Kind::Job | Kind::TensorBoard(_) => mounts(&data, &run, &asked),
     });
-    let mounts = making.await.context("making its directories")?;
+    let mut mounts = making.await.context("making its directories")?;
     let is_notebook = matches!(workload.kind, Kind::Notebook(_));
+    let open = is_notebook && source_act::obstacle(works).is_none();
+    if open {
+        mounts.push(sources(works, workload).await?);
+    }
     let (entrypoint, command) = match spec.command.clone() {
         Command::Image if is_notebook => (Some(notebook_launch::command()), Vec::new()),
         Command::Image => (None, Vec::new()),
@@ -168,12 +195,16 @@ async fn plan(
     };
     let memory = workload.needs.memory_bytes;
     let shared = memory / 100 * u64::from(settings.shared_memory_percent);
+    let mut labels = BTreeMap::from([
+        (WORKLOAD_LABEL.to_owned(), workload.id.to_string()),
+        (ATTEMPT_LABEL.to_owned(), workload.attempt.to_string()),
+    ]);
+    if open {
+        labels.insert(OPEN_LABEL.to_owned(), "open".to_owned());
+    }
     Ok(ContainerPlan {
         name: container_name(&settings.box_id, workload),
-        labels: BTreeMap::from([
-            (WORKLOAD_LABEL.to_owned(), workload.id.to_string()),
-            (ATTEMPT_LABEL.to_owned(), workload.attempt.to_string()),
-        ]),
+        labels,
         // By id: a tag that moved meanwhile must not change what was prepared.
         image: workload.image_id.clone().unwrap_or_else(|| spec.image.clone()),
         entrypoint,
@@ -196,7 +227,17 @@ async fn plan(
         pids: settings.pids,
         gpus: workload.gpus.clone(),
         log_buffer_bytes: settings.log_buffer_bytes,
+        powers: Powers::Ordinary,
+        net: Net::Bridge,
     })
+}
+
+/// Returns the mount through which places on S3 come into a session and go again.
+async fn sources(works: &Works, workload: &Workload) -> anyhow::Result<Mount> {
+    let (data, session) = (works.data.clone(), workload.id.clone());
+    let making = blocking(move || data.create_session_sources(&session));
+    let source = making.await.context("making the directory of what is mounted for it")?;
+    Ok(Mount { source, target: SOURCES.to_owned(), read_only: true, propagation: Propagation::FromHost })
 }
 
 /// Makes the directories of a job and returns where they are mounted.
@@ -207,7 +248,7 @@ fn mounts(data: &DataDir, workload: &Workload, spec: &Spec) -> anyhow::Result<Ve
         workspace::prepare(&run.workspace(), &Contents::Nothing)?;
     }
     let mut mounts = datasets(data, &run, spec)?;
-    let mount = |source, target: &str| Mount { source, target: target.to_owned(), read_only: false };
+    let mount = |source, target: &str| Mount { source, target: target.to_owned(), ..Mount::default() };
     let storage = data.create_team_storage(&workload.team)?;
     mounts.extend([mount(storage, STORAGE), mount(run.artifacts(), ARTIFACTS), mount(run.workspace(), WORKSPACE)]);
     Ok(mounts)
@@ -220,11 +261,11 @@ fn datasets(data: &DataDir, run: &RunDir, spec: &Spec) -> std::io::Result<Vec<Mo
     let mut mounts = Vec::with_capacity(spec.inputs.len() + spec.outputs.len());
     for input in &spec.inputs {
         let source = data.version(&input.team, &input.dataset, &input.version).tree();
-        mounts.push(Mount { source, target: input.path(), read_only: true });
+        mounts.push(Mount { source, target: input.path(), read_only: true, ..Mount::default() });
     }
     for output in &spec.outputs {
         let source = run.create_output(&output.name)?;
-        mounts.push(Mount { source, target: output.path(), read_only: false });
+        mounts.push(Mount { source, target: output.path(), ..Mount::default() });
     }
     Ok(mounts)
 }

@@ -9,6 +9,7 @@
 //! - [`gateway`] asks where containers reach this machine.
 //! - [`gpus`] reads NVML, [`samples`] what runs use, [`disk`] the room on the disk.
 //! - [`notebooks`] looks at the servers of notebooks, [`forks`] copies the files of forks.
+//! - [`sources`] mounts places on S3 for sessions; `source_step` decides, `source_act` acts.
 //! - [`imports`] brings files into versions from elsewhere.
 //! - [`usage`] counts what teams keep, [`gc`] removes files that nothing refers to, [`fsck`] reads
 //!   stored ones again.
@@ -57,6 +58,11 @@ mod prepare;
 mod pump;
 pub mod samples;
 mod setup_log;
+mod source_act;
+mod source_plan;
+mod source_step;
+mod source_words;
+pub mod sources;
 pub mod step;
 mod teardown;
 mod telling;
@@ -64,6 +70,8 @@ mod telling;
 mod tests;
 pub mod usage;
 pub mod workloads;
+
+pub use source_plan::SourceSettings;
 
 /// What every loop works with. Cheap to clone.
 #[derive(Clone)]
@@ -116,6 +124,7 @@ pub struct Settings {
     pub fsck_percent: u8,
     /// How long the server of a notebook may take to answer after its container started.
     pub notebook_ready: Duration,
+    pub sources: SourceSettings,
 }
 
 /// Something that is done again and again.

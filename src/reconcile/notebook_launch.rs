@@ -60,7 +60,8 @@ pub(super) fn mounts(
         workspace::prepare(&own.home(), &Contents::Nothing)?;
     }
     configure(&run, notebook)?;
-    let mount = |source, target: &str, read_only| Mount { source, target: target.to_owned(), read_only };
+    let mount =
+        |source, target: &str, read_only| Mount { source, target: target.to_owned(), read_only, ..Mount::default() };
     let mut mounts = vec![
         mount(data.create_team_storage(&workload.team)?, STORAGE, false),
         mount(own.home(), HOME, false),

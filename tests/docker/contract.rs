@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use gradientd::executor::{ContainerPlan, ContainerState, EngineError, Stream};
+use gradientd::executor::{ContainerPlan, ContainerState, EngineError, Mount, Propagation, Stream};
 
 use super::rig::{DEADLINE, DockerRig, FakeRig, Rig, Step, ended, launch, run, soon, text};
 
@@ -38,6 +38,7 @@ contract! {
     labels_come_back_as_they_were_given,
     an_image_that_is_not_here_is_not_found,
     a_plan_without_a_limit_is_refused,
+    what_the_host_does_not_share_is_refused_in_words,
     logs_are_complete_and_in_order,
     logs_can_be_resumed_from_any_time,
     a_followed_log_ends_with_the_container,
@@ -195,6 +196,24 @@ async fn a_plan_without_a_limit_is_refused(rig: &dyn Rig) {
     let plan = ContainerPlan { memory_bytes: 0, ..rig.plan(&[Step::Wait]) };
     assert!(matches!(rig.engine().create(&plan).await, Err(EngineError::Refused(_))));
     assert_eq!(rig.engine().list().await.unwrap(), []);
+}
+
+async fn what_the_host_does_not_share_is_refused_in_words(rig: &dyn Rig) {
+    let Some(dir) = rig.unshared() else { return };
+    let engine = rig.engine();
+    let plan = |propagation| {
+        let mount = Mount { source: dir.clone(), target: "/in".into(), propagation, ..Mount::default() };
+        ContainerPlan { mounts: vec![mount], ..rig.plan(&[Step::Wait]) }
+    };
+    for (propagation, words) in
+        [(Propagation::FromHost, "not a shared or slave mount"), (Propagation::Both, "not a shared mount")]
+    {
+        let id = engine.create(&plan(propagation)).await.unwrap();
+        let Err(EngineError::Refused(why)) = engine.start(&id).await else { panic!("{propagation:?} started") };
+        assert!(why.contains(words), "{why}");
+        engine.remove(&id).await.unwrap();
+    }
+    launch(engine, &plan(Propagation::Private)).await;
 }
 
 async fn logs_are_complete_and_in_order(rig: &dyn Rig) {
