@@ -211,6 +211,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
         data: rooms.data.clone(),
         board: Arc::clone(&rooms.board),
         log_hub: Arc::clone(&rooms.log_hub),
+        flights: Arc::default(),
         clock: Arc::clone(&rooms.clock),
         died: reconcile::engine::Died::default(),
         settings: Arc::new(loop_settings(&config, box_id)),
@@ -224,6 +225,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
     reconcile::samples::start(&works);
     reconcile::collect::start(&works);
     reconcile::notebooks::start(&works);
+    reconcile::notebook_data::start(&works);
     reconcile::forks::start(&works);
     reconcile::sources::start(&works);
     reconcile::imports::start(&works);

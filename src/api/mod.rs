@@ -58,6 +58,7 @@ pub mod job_wire;
 pub mod jobs;
 pub mod lineage;
 pub mod notebook_wire;
+pub mod integrations;
 pub mod notebooks;
 mod log_follow;
 mod range;

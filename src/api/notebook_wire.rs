@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
+    integrations::DataProblemView,
     job_view::{ProgressView, ProjectName, QueuePlace, UserName},
     job_wire::{CommandText, MountText, PasswordText, WorkspaceText, draft_workspace, said},
 };
@@ -56,7 +57,8 @@ pub struct NotebookText {
     pub shared_memory_bytes: Option<u64>,
     /// Who to be in the container: a name or number known there, perhaps with `:group`.
     pub user: Option<String>,
-    /// Versions of datasets, each in `/datasets/NAME`. Which ones is settled at each start.
+    /// Versions of datasets, each in `/datasets/NAME`. Which ones is settled at each start; changed while a session
+    /// runs, they are there soon after. What `.gradient/settings.yaml` says of a name counts more.
     pub datasets: Option<Vec<MountText>>,
     /// Words to find it by.
     pub tags: Option<Vec<String>>,
@@ -249,6 +251,7 @@ struct ActivityView {
 
 /// A notebook with what its next start runs.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct NotebookDetail {
     #[serde(flatten)]
     notebook: NotebookView,
@@ -256,6 +259,8 @@ pub struct NotebookDetail {
     spec: NotebookText,
     /// Counted every few minutes; null until then.
     size: Option<SizeView>,
+    /// What its session was to have beneath `/datasets` and has not.
+    data_problems: Vec<DataProblemView>,
 }
 
 impl NotebookView {
@@ -267,8 +272,7 @@ impl NotebookView {
 
 impl From<NotebookNow> for NotebookView {
     fn from(now: NotebookNow) -> Self {
-        let NotebookNow { notebook, state, phase, progress, waiting, copy, contact, size: _, hides_environment: _ } =
-            now;
+        let NotebookNow { notebook, state, phase, progress, waiting, copy, contact, .. } = now;
         let message = notebook.session.as_ref().and_then(Session::message);
         Self {
             project: ProjectName { id: notebook.project, name: notebook.project_name },
@@ -311,7 +315,11 @@ impl From<NotebookNow> for NotebookDetail {
             packages_bytes: size.packages_bytes,
             counted_at: size.counted_at,
         });
-        Self { spec, size, notebook: now.into() }
+        let data_problems = match now.hides_environment {
+            true => Vec::new(),
+            false => now.data_problems.iter().cloned().map(DataProblemView::from).collect(),
+        };
+        Self { spec, size, data_problems, notebook: now.into() }
     }
 }
 

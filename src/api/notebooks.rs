@@ -156,8 +156,8 @@ async fn get(
 
 /// Change a notebook
 ///
-/// What is left out stays. Limits count at once for a session that runs; all else that a session runs with,
-/// from the next start on.
+/// What is left out stays, and is not checked again. Limits and datasets count at once for a session that runs;
+/// all else that a session runs with, from the next start on.
 #[utoipa::path(
     patch, path = "/notebooks/{id}", tag = "notebooks", params(("id" = String, Path, description = "Id of a notebook")),
     request_body = NotebookText,

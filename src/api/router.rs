@@ -8,9 +8,9 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::{
     KeyBook, artifacts, box_now, caller, dataset_archive, dataset_files, dataset_multipart, dataset_tags, datasets,
-    diff, events, experiments, file_listing, file_tasks, file_uploads, files, gpus, health, imports, job_charts,
-    job_logs, job_metrics, jobs, keys, known_files, lineage, machine_types, metrics, notebooks, openapi, projects,
-    queue, secrets, session,
+    diff, events, experiments, file_listing, file_tasks, file_uploads, files, gpus, health, imports, integrations,
+    job_charts, job_logs, job_metrics, jobs, keys, known_files, lineage, machine_types, metrics, notebooks, openapi,
+    projects, queue, secrets, session,
     shell::{self, Shell},
     signed, signed_artifacts, storage, storage_providers, tls, uploads, versions, workloads,
 };
@@ -33,6 +33,7 @@ fn closed_routes() -> OpenApiRouter<Services> {
         .merge(job_metrics::routes())
         .merge(artifacts::routes())
         .merge(notebooks::routes())
+        .merge(integrations::routes())
         .merge(files::routes())
         .merge(file_uploads::routes())
         .merge(file_tasks::routes())

@@ -10,8 +10,8 @@ use super::{ByteSize, Span};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct S3Sources {
-    /// The image that mounts them: any with `rclone`, `fusermount3`, `sh`, `umount`, `grep` and `timeout`.
-    /// Fetched at its first use. Default `rclone/rclone:1`.
+    /// The image that mounts places on S3: any with `rclone`, `fusermount3`, `sh`, `umount`, `grep` and
+    /// `timeout`. Fetched at its first use. Default `rclone/rclone:1`.
     pub image: String,
     /// Most memory of one such container; it is not counted among what machine types give.
     /// Default `512MiB`.

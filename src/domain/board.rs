@@ -14,7 +14,7 @@ use super::{
     gpu::{GpuReading, Inventory},
     id::{ImportId, JobId, NotebookId, TeamId},
     import::ImportProgress,
-    integration::Integration,
+    integration::{S3Source, SessionData},
     machine_type::Catalogue,
     notebook::{ForkProgress, NotebookSize},
     source::SourceState,
@@ -127,8 +127,9 @@ pub struct Board {
     team_usage: Slot<HashMap<TeamId, TeamUsage>>,
     reach: RwLock<HashMap<JobId, Reach>>,
     forks: RwLock<HashMap<NotebookId, ForkProgress>>,
+    session_data: RwLock<HashMap<JobId, Arc<SessionData>>>,
     notebook_sizes: Slot<HashMap<NotebookId, NotebookSize>>,
-    wanted_sources: RwLock<HashMap<JobId, Arc<Vec<Integration>>>>,
+    wanted_sources: RwLock<HashMap<JobId, Arc<BTreeMap<String, S3Source>>>>,
     sources: Slot<HashMap<(JobId, String), SourceState>>,
     unshared: Slot<Option<String>>,
 }
@@ -196,6 +197,7 @@ impl Board {
             team_usage: Slot::default(),
             reach: RwLock::default(),
             forks: RwLock::default(),
+            session_data: RwLock::default(),
             notebook_sizes: Slot::default(),
             wanted_sources: RwLock::default(),
             sources: Slot::default(),
@@ -305,24 +307,41 @@ impl Board {
         };
     }
 
-    /// Returns what a session is to have beneath `/datasets`; `None` while that is not known, as after a
-    /// restart, when nothing may be taken from it.
-    pub fn wanted_sources(&self, session: &JobId) -> Option<Arc<Vec<Integration>>> {
+    /// Returns the places on S3 that a session is to have, by name; `None` while that is not known, as after
+    /// a restart, when nothing may be taken from it.
+    pub fn wanted_sources(&self, session: &JobId) -> Option<Arc<BTreeMap<String, S3Source>>> {
         self.wanted_sources.read().expect(HELD).get(session).cloned()
     }
 
-    /// Says what a session is to have, those on S3 among it; `None` when it is over.
-    pub fn want_sources(&self, session: &JobId, wanted: Option<Vec<Integration>>) {
-        let mut all = self.wanted_sources.write().expect(HELD);
-        match wanted {
-            Some(wanted) => all.insert(session.clone(), Arc::new(wanted)),
-            None => all.remove(session),
-        };
+    /// Says which places on S3 a session is to have.
+    pub fn want_sources(&self, session: &JobId, wanted: BTreeMap<String, S3Source>) {
+        self.wanted_sources.write().expect(HELD).insert(session.clone(), Arc::new(wanted));
+    }
+
+    /// Forgets what is wanted of all sessions but these.
+    pub fn keep_wanted_sources(&self, keep: &dyn Fn(&JobId) -> bool) {
+        self.wanted_sources.write().expect(HELD).retain(|id, _| keep(id));
     }
 
     /// Returns where one place on S3 of a session stands; `None` while nobody has looked at it.
     pub fn source(&self, session: &JobId, name: &str) -> Option<SourceState> {
         self.sources.get().get(&(session.clone(), name.to_owned())).cloned()
+    }
+
+    /// Returns what only the loop knows of the data of a session, once it has looked.
+    pub fn session_data(&self, id: &JobId) -> Option<Arc<SessionData>> {
+        self.session_data.read().expect(HELD).get(id).cloned()
+    }
+
+    /// Says how the data of a session is. Says whether that is news.
+    pub fn set_session_data(&self, id: &JobId, data: SessionData) -> bool {
+        let before = self.session_data.write().expect(HELD).insert(id.clone(), Arc::new(data.clone()));
+        before.is_none_or(|before| *before != data)
+    }
+
+    /// Forgets the data of all sessions but these.
+    pub fn keep_session_data(&self, keep: &dyn Fn(&JobId) -> bool) {
+        self.session_data.write().expect(HELD).retain(|id, _| keep(id));
     }
 
     /// Returns the last run of every loop, by name.

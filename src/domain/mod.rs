@@ -17,6 +17,7 @@ pub mod idempotency;
 pub mod image_ref;
 pub mod import;
 pub mod integration;
+pub mod integration_file;
 pub mod job;
 pub mod key;
 pub mod machine_type;

@@ -29,7 +29,7 @@ use crate::{
         layout::{DataDir, RunDir},
         workspace::{self, Contents},
     },
-    store::workloads,
+    store::{session_mounts, workloads},
 };
 
 /// Where the workspace is, and where commands start unless told otherwise.
@@ -177,8 +177,10 @@ async fn plan(
 ) -> anyhow::Result<ContainerPlan> {
     let settings = &works.settings;
     let (data, asked, run) = (works.data.clone(), spec.clone(), workload.clone());
+    let seq = workload.seq;
+    let inputs = works.store.read(move |connection| session_mounts::of_session(connection, seq)).await?;
     let making = blocking(move || match &run.kind {
-        Kind::Notebook(notebook) => notebook_launch::mounts(&data, &run, notebook, &asked),
+        Kind::Notebook(notebook) => notebook_launch::mounts(&data, &run, notebook, &asked, &inputs),
         Kind::Job | Kind::TensorBoard(_) => mounts(&data, &run, &asked),
     });
     let mut mounts = making.await.context("making its directories")?;

@@ -8,7 +8,8 @@
 //! - [`engine`] listens to the engine and nudges.
 //! - [`gateway`] asks where containers reach this machine.
 //! - [`gpus`] reads NVML, [`samples`] what runs use, [`disk`] the room on the disk.
-//! - [`notebooks`] looks at the servers of notebooks, [`forks`] copies the files of forks.
+//! - [`notebooks`] looks at the servers of notebooks, [`notebook_data`] changes what is beneath their
+//!   `/datasets`, [`forks`] copies the files of forks.
 //! - [`sources`] mounts places on S3 for sessions; `source_step` decides, `source_act` acts.
 //! - [`imports`] brings files into versions from elsewhere.
 //! - [`usage`] counts what teams keep, [`gc`] removes files that nothing refers to, [`fsck`] reads
@@ -51,11 +52,13 @@ pub mod imports;
 mod inputs;
 mod launch;
 mod notebook_launch;
+pub mod notebook_data;
 pub mod notebooks;
 mod outputs;
 pub mod placement;
 mod prepare;
 mod pump;
+mod s3_sources;
 pub mod samples;
 mod setup_log;
 mod source_act;
@@ -82,6 +85,8 @@ pub struct Works {
     pub data: DataDir,
     pub board: Arc<Board>,
     pub log_hub: crate::service::RunLogHub,
+    /// Versions that are being brought here.
+    pub flights: Arc<inputs::Flights>,
     pub clock: Arc<dyn Clock>,
     /// What the engine says has just died.
     pub died: engine::Died,

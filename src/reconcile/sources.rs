@@ -1,5 +1,5 @@
-//! Mounts places on S3 for sessions of notebooks: for each a container of ours that serves it, and the link
-//! in `/datasets` by which the session sees it. A session never waits for one; it appears when it is there.
+//! Mounts places on S3 for sessions of notebooks: for each a container of ours that serves it. A session never
+//! waits for one; [`notebook_data`](super::notebook_data) links it beneath `/datasets` when it is there.
 //!
 //! What is wanted stands on the board, as does where each stands. What is so is read anew at each pass, from
 //! the engine's list and the kernel's table of mounts, so a restart of the daemon finds everything as it is.
@@ -8,7 +8,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs, io,
-    os::unix::fs::symlink,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -27,7 +26,7 @@ use super::{
 use crate::{
     domain::{
         id::JobId,
-        integration::{S3Source, Source},
+        integration::S3Source,
         source::SourceState,
         workload::{Kind, Workload},
     },
@@ -44,6 +43,11 @@ const PERIOD: Duration = Duration::from_secs(2);
 /// Pause after a first failure; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// Returns where a session sees the files of a place.
+pub(super) fn path_of(name: &str) -> String {
+    format!("{SOURCES}/{name}/files")
+}
 
 /// Starts the loop.
 pub fn start(works: &Works) {
@@ -104,7 +108,9 @@ impl Loop for Sources {
         let directories = blocking(move || directories(&data)).await.context("looking for what is mounted")?;
         let asked = self.asked().await?;
         if self.idle && asked.by_id.is_empty() && directories.is_empty() {
-            works.board.set_sources(HashMap::new());
+            if !works.board.sources().is_empty() {
+                works.board.set_sources(HashMap::new());
+            }
             return Ok(());
         }
         let busy = self.act.busy.lock().expect(HELD).clone();
@@ -143,9 +149,6 @@ impl Loop for Sources {
                 let state = if closed { SourceState::Failed(CLOSED.to_owned()) } else { self.act.state(id, there) };
                 states.insert((id.session.clone(), id.name.clone()), state);
             }
-            if !asked.unknown.contains(&id.session) {
-                link(&works.data, id, there).with_context(|| format!("linking {}", id.name))?;
-            }
             if busy.contains(id) {
                 continue;
             }
@@ -159,7 +162,12 @@ impl Loop for Sources {
                 step => self.act.begin(works, id.clone(), ask.cloned(), container.cloned(), step),
             }
         }
-        works.board.set_sources(states);
+        if *works.board.sources() != states {
+            works.board.set_sources(states);
+            // It links what came and tells people.
+            works.services.data_nudge().notify_one();
+        }
+        works.board.keep_wanted_sources(&|session| asked.alive.contains(session));
         self.act.forget(&asked);
         self.tidy(&containers, &directories, &asked, &busy);
         Ok(())
@@ -182,9 +190,8 @@ impl Sources {
                 continue;
             };
             let owner = Owner { team: workload.team.clone(), notebook: notebook.clone() };
-            for integration in wanted.iter() {
-                let Source::S3(source) = &integration.source else { continue };
-                let id = SourceId { session: workload.id.clone(), name: integration.name().to_owned() };
+            for (name, source) in wanted.iter() {
+                let id = SourceId { session: workload.id.clone(), name: name.clone() };
                 let ask = Ask { workload: workload.clone(), owner: owner.clone(), source: source.clone() };
                 asked.by_id.insert(id, ask);
             }
@@ -350,30 +357,6 @@ fn closed_sessions(containers: &[ContainerSummary]) -> HashSet<JobId> {
         .collect()
 }
 
-/// Makes `/datasets/NAME` of a session lead to what is mounted, or to nothing. A link that leads elsewhere is
-/// not ours.
-fn link(data: &DataDir, id: &SourceId, there: bool) -> io::Result<()> {
-    let path = data.run(&id.session).datasets().join(&id.name);
-    let target = format!("{SOURCES}/{}/files", id.name);
-    let done = match fs::read_link(&path) {
-        Ok(leads) if leads.as_os_str() == target.as_str() => {
-            if there {
-                return Ok(());
-            }
-            fs::remove_file(path)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound && there => symlink(target, path),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        // Nothing there and nothing to be there, or somebody else's.
-        _ => Ok(()),
-    };
-    match done {
-        // The session is over, and its directory gone; or the launch made it anew at this moment.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => Ok(()),
-        done => done,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -396,27 +379,6 @@ mod tests {
         assert!(!is_there(Seen { container: Some(ContainerState::Exited), ..seen }));
         assert!(is_there(Seen { container: Some(ContainerState::Running), ..seen }));
         assert!(!is_there(Seen { container: Some(ContainerState::Running), outdated: true, ..seen }));
-    }
-
-    #[test]
-    fn a_link_comes_and_goes_and_those_of_datasets_are_left_alone() {
-        let temp = tempfile::tempdir().unwrap();
-        let data = DataDir::create(temp.path()).unwrap();
-        link(&data, &id(), true).unwrap();
-        let dir = data.run(&id().session).datasets();
-        fs::create_dir_all(&dir).unwrap();
-        for _ in 0..2 {
-            link(&data, &id(), true).unwrap();
-            assert_eq!(fs::read_link(dir.join("lab")).unwrap().to_str(), Some("/opt/gradientd/sources/lab/files"));
-        }
-        for _ in 0..2 {
-            link(&data, &id(), false).unwrap();
-            assert!(fs::symlink_metadata(dir.join("lab")).is_err());
-        }
-        symlink("/opt/gradientd/versions/x", dir.join("lab")).unwrap();
-        link(&data, &id(), true).unwrap();
-        link(&data, &id(), false).unwrap();
-        assert_eq!(fs::read_link(dir.join("lab")).unwrap().to_str(), Some("/opt/gradientd/versions/x"));
     }
 
     #[test]

@@ -129,6 +129,7 @@ impl Rig {
             data,
             board,
             log_hub,
+            flights: Arc::default(),
             clock,
             died: engine::Died::default(),
             settings: Arc::new(Settings {

@@ -51,6 +51,8 @@ pub struct FileWork {
     removals: Arc<Semaphore>,
     /// Wakes who copies the files of forks.
     wake_forks: Arc<Notify>,
+    /// Wakes who changes what is beneath sessions' `/datasets`.
+    pub(super) wake_data: Arc<Notify>,
 }
 
 impl FileWork {
@@ -64,6 +66,7 @@ impl FileWork {
             tasks: FileTasks::default(),
             removals: Arc::new(Semaphore::new(REMOVALS)),
             wake_forks: Arc::default(),
+            wake_data: Arc::default(),
         }
     }
 

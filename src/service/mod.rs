@@ -44,6 +44,7 @@ pub mod file_uploads;
 pub mod files;
 pub mod first_start;
 pub mod imports;
+pub mod integrations;
 pub mod job_draft;
 mod job_mounts;
 mod job_rules;

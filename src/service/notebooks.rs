@@ -8,7 +8,7 @@ use super::{
     job_mounts,
     job_rules::check_tags,
     jobs::PASSWORD_PLACE,
-    notebook_draft::NotebookDraft,
+    notebook_draft::{NotebookDraft, Unsaid},
     text::check_text,
 };
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
         caller::{Action, Caller},
         id::{JobId, NotebookId},
         idempotency::IdempotencyKey,
+        integration::DataProblem,
         notebook::{ForkProgress, Limits, Notebook, NotebookFilter, NotebookSize, NotebookState},
         workload::{Kind, Phase, Spec, State, Workload},
     },
@@ -42,6 +43,8 @@ pub struct NotebookNow {
     pub contact: bool,
     /// It belongs to another team, whose settings are not for the caller.
     pub hides_environment: bool,
+    /// What its session was to have beneath `/datasets` and has not.
+    pub data_problems: Vec<DataProblem>,
 }
 
 impl Services {
@@ -255,6 +258,7 @@ impl Services {
         let seq = workloads::insert(tx, &new, now)?;
         notebooks::insert_session(tx, seq, limits.idle)?;
         job_mounts::insert(tx, (seq, &new.id, &new.name), &caller.team, &mounts, now)?;
+        job_mounts::insert_session(tx, seq, &mounts)?;
         let data = serde_json::json!({ "state": "pending" });
         crate::store::events::append(tx, &caller.team, "notebook", notebook.id.as_str(), "state", data, now)?;
         Ok(())
@@ -300,8 +304,9 @@ impl Services {
         self.store.read(move |connection| Ok(notebooks::sessions(connection, &id, before, limit)?)).await
     }
 
-    /// Changes what `over` says of a notebook. Limits count for a session that runs from now on; all else
-    /// that it runs with, from its next start.
+    /// Changes what `over` says of a notebook. Limits and datasets count for a session that runs from now on;
+    /// all else that it runs with, from its next start. What is not said is not looked at: a dataset, a secret
+    /// or a machine type that is gone holds up nothing but the next start.
     pub async fn change_notebook(
         &self,
         caller: &Caller,
@@ -315,10 +320,12 @@ impl Services {
             return Err(Invalid::new("workspace", "not_changeable", message).into());
         }
         let limits_said = over.shutdown.is_some() || over.idle.is_some();
+        let unsaid = Unsaid::of(&over);
         let mut draft = NotebookDraft::of(&before).with(over);
         draft.run.workspace = None;
         let limits = draft.limits(&self.settings.notebooks)?;
         let is_public = draft.is_public.unwrap_or(before.is_public);
+        unsaid.leave_out(&mut draft);
         let (_, checked) = self.check_session(draft, limits)?;
         let (services, caller, id) = (self.clone(), caller.clone(), id.clone());
         let notebook = self
@@ -336,7 +343,10 @@ impl Services {
                     project: settled.project,
                     tags: check_tags(checked.tags.clone())?,
                     is_public,
-                    spec: Spec { workspace: notebook.spec.workspace.clone(), ..settled.spec },
+                    spec: Spec {
+                        workspace: notebook.spec.workspace.clone(),
+                        ..unsaid.put_back(&notebook.spec, settled.spec)
+                    },
                     limits,
                     ..notebook
                 };
@@ -344,6 +354,7 @@ impl Services {
                 own(tx, &caller, &id)
             })
             .await?;
+        self.data_nudge().notify_one();
         Ok(self.notebook_now(notebook))
     }
 
@@ -463,6 +474,7 @@ impl Services {
             copy: notebook.copying_from.as_ref().map(|_| self.board.fork(&notebook.id).unwrap_or_default()),
             size: self.board.notebook_sizes().get(&notebook.id).copied(),
             hides_environment: false,
+            data_problems: workload.map(|workload| self.data_problems(&workload.id)).unwrap_or_default(),
             notebook,
         }
     }

@@ -290,6 +290,16 @@ impl RunDir {
         self.0.join("datasets")
     }
 
+    /// Returns where versions of other teams are that a session got while it runs.
+    pub fn linked(&self) -> PathBuf {
+        self.0.join("linked")
+    }
+
+    /// Returns what says which versions of other teams a session's container has mounted.
+    pub fn bound(&self) -> PathBuf {
+        self.0.join("bound.json")
+    }
+
     /// Returns the configuration of a session's Jupyter server.
     pub fn jupyter(&self) -> PathBuf {
         self.0.join("jupyter")

@@ -33,6 +33,7 @@ pub mod projects;
 mod readers;
 mod row;
 pub mod secrets;
+pub mod session_mounts;
 pub mod sessions;
 pub mod storage_providers;
 pub mod teams;

@@ -46,6 +46,7 @@ mod refuse_to_start;
 mod run_a_job;
 #[cfg(feature = "faults")]
 mod s3_leftovers;
+mod s3_sources;
 mod secrets;
 mod storage_care;
 mod survive_a_restart;

@@ -1,13 +1,11 @@
 //! Places on S3 come to sessions, go, fail in words and are found again.
 
-use std::path::PathBuf;
-
 use super::*;
 use crate::{
     auth::Secret,
     domain::{
         id::JobId,
-        integration::{Integration, S3Draft},
+        integration::{Integration, S3Draft, Source},
         source::SourceState,
         workload::{Kind, Workload},
     },
@@ -67,7 +65,8 @@ impl Rig {
             endpoint: Some(endpoint.to_owned()),
             read_only: false,
         };
-        self.works.board.want_sources(session, Some(vec![Integration::s3("lab", draft).unwrap()]));
+        let Source::S3(source) = Integration::s3("lab", draft).unwrap().source else { panic!("a place on S3") };
+        self.works.board.want_sources(session, [("lab".to_owned(), source)].into());
     }
 
     async fn set_secret(&self) {
@@ -89,10 +88,6 @@ impl Rig {
             table += &format!("2 1 0:2 / {} rw - fuse.rclone place rw\n", files.display());
         }
         std::fs::write(&self.works.settings.sources.fuse.mounts, table).unwrap();
-    }
-
-    fn link(&self, session: &Workload) -> Option<PathBuf> {
-        std::fs::read_link(self.works.data.run(&session.id).datasets().join("lab")).ok()
     }
 }
 
@@ -116,18 +111,17 @@ async fn a_place_comes_while_a_session_runs_and_goes_and_leaves_nothing() {
 
     rig.want(&session.id, "http://10.0.0.5:9000");
     let server = rig.settled("it is served", || async { rig.server().await }).await;
-    assert_eq!(rig.link(&session), None, "nothing is mounted yet");
+    assert_eq!(rig.works.board.source(&session.id, "lab"), Some(SourceState::Mounting), "nothing is mounted yet");
     let plan = rig.engine.plan_of(&server.id).unwrap();
     assert_eq!(plan.env["PLACE_SECRET_ACCESS_KEY"], "nobody-may-see-it");
     assert_eq!(plan.mounts[0].source, rig.works.data.source(&session.id, "lab").root());
 
     rig.show_mounted(&session, true);
     rig.state(&session, "it is mounted", |state| *state == SourceState::Mounted).await;
-    assert_eq!(rig.link(&session).unwrap().to_str(), Some("/opt/gradientd/sources/lab/files"));
 
-    rig.works.board.want_sources(&session.id, Some(Vec::new()));
+    rig.works.board.want_sources(&session.id, Default::default());
     rig.settled("its container went", || async { rig.server().await.is_none().then_some(()) }).await;
-    assert_eq!(rig.link(&session), None);
+    assert_eq!(rig.works.board.source(&session.id, "lab"), None);
     // A program that was killed leaves its mount. The container that takes it away has done its work when the
     // table says so.
     rig.show_mounted(&session, false);
@@ -223,14 +217,13 @@ async fn nothing_is_taken_away_before_it_is_known_what_is_wanted() {
     rig.show_mounted(&session, true);
     rig.state(&session, "it is mounted", |state| *state == SourceState::Mounted).await;
     // As after a restart, when nobody has read yet what the notebook is to have.
-    rig.works.board.want_sources(&session.id, None);
+    rig.works.board.keep_wanted_sources(&|_| false);
     let seen = || rig.works.board.loops()["sources"].last_run;
     for _ in 0..2 {
         let last = seen();
         rig.settled("a pass", || async { (seen() != last).then_some(()) }).await;
     }
     assert_eq!(rig.server().await.unwrap().id, before.id);
-    assert!(rig.link(&session).is_some());
     rig.want(&session.id, "http://10.0.0.5:9000");
     rig.state(&session, "it is mounted still", |state| *state == SourceState::Mounted).await;
     assert_eq!(rig.server().await.unwrap().id, before.id);
