@@ -77,7 +77,7 @@ impl Rig {
     /// Returns the container that serves the place, if there is one.
     async fn server(&self) -> Option<crate::executor::ContainerSummary> {
         let all = self.works.executor.list().await.unwrap();
-        all.into_iter().find(|container| container.name.contains("-source-"))
+        all.into_iter().find(|container| container.name.contains("-source-") && !container.name.ends_with("-clean"))
     }
 
     /// Says what is mounted, as the kernel would.
@@ -119,6 +119,8 @@ async fn a_place_comes_while_a_session_runs_and_goes_and_leaves_nothing() {
     rig.show_mounted(&session, true);
     rig.state(&session, "it is mounted", |state| *state == SourceState::Mounted).await;
 
+    // What is started from here on takes the mount away, and ends.
+    rig.engine.set_script(PROGRAM, &["exit", "0"]);
     rig.works.board.want_sources(&session.id, Default::default());
     rig.settled("its container went", || async { rig.server().await.is_none().then_some(()) }).await;
     assert_eq!(rig.works.board.source(&session.id, "lab"), None);
