@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::{
     Loop, Works, drive,
-    source_act::Server,
+    source_act::{Server, obstacle},
     source_plan::{NAME_LABEL, OPEN_LABEL, Owner, PLACE_LABEL, SourceId, fingerprint},
     source_step::{Seen, Step, Wanted, next_step},
     source_words::CLOSED,
@@ -122,6 +122,7 @@ impl Loop for Sources {
             .filter(|(id, container)| container.name == id.container(&works.settings.box_id))
             .collect();
         let closed = closed_sessions(&containers);
+        let closed_why = || obstacle(works).unwrap_or_else(|| CLOSED.to_owned());
         let ids: BTreeSet<&SourceId> = asked
             .by_id
             .keys()
@@ -146,7 +147,7 @@ impl Loop for Sources {
             let closed = closed.contains(&id.session);
             let there = ask.is_some() && !closed && is_there(seen);
             if ask.is_some() {
-                let state = if closed { SourceState::Failed(CLOSED.to_owned()) } else { self.act.state(id, there) };
+                let state = if closed { SourceState::Failed(closed_why()) } else { self.act.state(id, there) };
                 states.insert((id.session.clone(), id.name.clone()), state);
             }
             if busy.contains(id) {

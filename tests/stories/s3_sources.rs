@@ -152,7 +152,7 @@ fn a_bucket_that_comes_while_a_notebook_runs_is_read_and_written_and_the_last_wr
     wait_until_gone(&daemon);
     assert_eq!(std::fs::read_to_string(s3.bucket().join("raw/last.txt")).unwrap(), "last\n");
     assert_eq!(std::fs::read_to_string(s3.bucket().join("raw/first.txt")).unwrap(), "from the bucket");
-    for path in [format!("/notebooks/{id}"), format!("/notebooks/{id}/integrations"), "/events".to_owned()] {
+    for path in [format!("/notebooks/{id}"), format!("/notebooks/{id}/integrations"), "/secrets".to_owned()] {
         assert!(!daemon.get(&path).body.to_string().contains(secret()), "{path}");
     }
     assert!(!daemon.log().contains(secret()));

@@ -73,15 +73,17 @@ impl State {
     /// Returns why a container cannot start whose mounts want to see what is mounted later, in the words of
     /// the real engine.
     pub(super) fn refuses_to_share(&self, at: usize) -> Option<EngineError> {
-        let private = |mount: &&Mount| self.unshared.iter().any(|dir| mount.source.starts_with(dir));
-        let mount = self.containers[at].plan.mounts.iter().find(private)?;
-        let wanted = match mount.propagation {
-            Propagation::Private => return None,
-            Propagation::FromHost => "shared or slave",
-            Propagation::Both => "shared",
+        let wanted = |mount: &Mount| match mount.propagation {
+            Propagation::Private => None,
+            Propagation::FromHost => Some("shared or slave"),
+            Propagation::Both => Some("shared"),
         };
-        let source = mount.source.display();
-        Some(EngineError::Refused(format!("path {source} is mounted on {source} but it is not a {wanted} mount")))
+        self.containers[at].plan.mounts.iter().find_map(|mount| {
+            let wanted = wanted(mount).filter(|_| self.unshared.iter().any(|dir| mount.source.starts_with(dir)))?;
+            let source = mount.source.display();
+            let words = format!("path {source} is mounted on {source} but it is not a {wanted} mount");
+            Some(EngineError::Refused(words))
+        })
     }
 
     pub(super) fn image(&self, reference: &str) -> Option<&Image> {
