@@ -187,6 +187,9 @@ export const api = {
   forkNotebook: (id, changes = {}) => post(`/notebooks/${id}/fork`, changes),
   deleteNotebook: (id) => remove(`/notebooks/${id}`),
   sessions: (id, query) => get(`/notebooks/${id}/sessions`, query),
+  integrations: (id) => get(`/notebooks/${id}/integrations`),
+  putIntegration: (id, name, what) => put(`/notebooks/${id}/integrations/${encodeURIComponent(name)}`, what),
+  removeIntegration: (id, name) => remove(`/notebooks/${id}/integrations/${encodeURIComponent(name)}`),
 
   logLines: (id, query, options) => get(`/jobs/${id}/logs`, query, options),
   charts: (id) => get(`/jobs/${id}/charts`),

@@ -21,10 +21,11 @@ import "/components/state-chip.js";
 import "/components/time-ago.js";
 import "/pages/job-metrics.js";
 import "/pages/notebook-connect.js";
+import "/pages/notebook-data.js";
 import "/pages/notebook-sessions.js";
 import "/pages/notebook-settings.js";
 
-const TABS = { files: "Files", log: "Log", metrics: "Metrics", connect: "Connect", sessions: "Sessions", settings: "Settings" };
+const TABS = { files: "Files", data: "Data", log: "Log", metrics: "Metrics", connect: "Connect", sessions: "Sessions", settings: "Settings" };
 /** What others see of a notebook that is public. */
 const PUBLIC_TABS = ["files"];
 
@@ -44,6 +45,7 @@ export default class NotebookPage extends Page {
     if (change.kind === "queue" && this.notebook.value?.phase !== "queued") return;
     if (change.change === "deleted") return go("/notebooks", { replace: true });
     this.notebook.refresh();
+    this.querySelector("notebook-data")?.changed();
   }
 
   view() {
@@ -67,7 +69,7 @@ export default class NotebookPage extends Page {
         <div class="actions">${this.#actions(notebook, own)}</div>
       </header>
       <div class="job-summary">
-        ${this.#note(notebook, own)} ${this.#progress(notebook)}
+        ${this.#note(notebook, own)} ${this.#progress(notebook)} ${this.#dataNote(notebook)}
         ${own && isLive(notebook) && notebook.session ? html`<session-end .notebook=${notebook} @changed=${() => this.notebook.load()}></session-end>` : nothing}
         <div class="facts-line">${this.#facts(notebook)}</div>
       </div>
@@ -107,6 +109,13 @@ export default class NotebookPage extends Page {
     return html`<meter-bar .label=${what} .text=${totalBytes ? `${bytes(doneBytes)} of ${bytes(totalBytes)}` : doneBytes ? bytes(doneBytes) : ""} .value=${totalBytes ? doneBytes / totalBytes : 0}></meter-bar>`;
   }
 
+  /** Shown on every tab but its own, which says more. */
+  #dataNote({ id, dataProblems }) {
+    if (!dataProblems?.length || this.route.params.tab === "data") return nothing;
+    const [{ name, message }] = dataProblems;
+    return html`<div class="note" data-tone="warn" role="status"><ui-icon name="triangle-alert"></ui-icon><div><strong>${dataProblems.length === 1 ? "Some data is not there" : `${dataProblems.length} parts of its data are not there`}</strong><div class="small soft">${name ? html`<code>/datasets/${name}</code>: ` : nothing}${message} <a class="link" href="/notebooks/${id}/data">Look at its data</a></div></div></div>`;
+  }
+
   #facts(notebook) {
     const { spec, session, size } = notebook;
     const fact = (icon, content, title = "") => html`<span title=${title}><ui-icon name=${icon} size="s"></ui-icon>${content}</span>`;
@@ -132,6 +141,8 @@ export default class NotebookPage extends Page {
       case "metrics":
         if (!run) return html`<div class="card">${empty({ icon: "terminal", title: "It was never started", text: "Each session has a log and metrics of its own." })}</div>`;
         return html`${run.id === notebook.session?.id ? nothing : html`<p class="small quiet page-note">Of the earlier session ${run.id}. <a class="link" href="/notebooks/${notebook.id}/${tab}">Go to the latest</a></p>`}${this.#ofSession(tab, run)}`;
+      case "data":
+        return html`<notebook-data .notebook=${notebook}></notebook-data>`;
       case "connect":
         return html`<notebook-connect .notebook=${notebook}></notebook-connect>`;
       case "sessions":

@@ -304,3 +304,137 @@ async fn remove(
 ) -> Result<Json<IntegrationsView>, Problem> {
     Ok(Json(services.remove_integration(&caller, &id, &name).await?.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::{api::router::tests::Api, domain::caller::Scope};
+
+    async fn notebook(api: &Api, more: Value) -> String {
+        let mut body = json!({ "image": "busybox", "start": false });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let made = api.ask("POST", "notebooks", Some(body)).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        format!("notebooks/{}/integrations", made.body["id"].as_str().unwrap())
+    }
+
+    fn s3() -> Value {
+        json!({
+            "type": "s3", "url": "s3://lab/raw", "endpoint": "https://minio.lab.example", "accessKeyId": "LAB",
+            "secretAccessKey": "secret:LAB_S3",
+        })
+    }
+
+    async fn keep_secret(api: &Api) {
+        let kept = api.ask("PUT", "secrets", Some(json!({ "name": "LAB_S3", "value": "wJalrXUtn" }))).await;
+        assert_eq!(kept.status, 201, "{}", kept.text);
+    }
+
+    #[tokio::test]
+    async fn a_place_on_s3_is_kept_in_the_file_and_shown_without_its_key() {
+        let api = Api::new().await;
+        keep_secret(&api).await;
+        let way = notebook(&api, json!({})).await;
+        let empty = api.ask("GET", &way, None).await;
+        assert_eq!((&empty.body["items"], &empty.body["hasFile"]), (&json!([]), &json!(false)), "{}", empty.text);
+        let put = api.ask("PUT", &format!("{way}/lab"), Some(s3())).await;
+        assert_eq!(put.status, 200, "{}", put.text);
+        let item = &put.body["items"][0];
+        assert_eq!((&item["path"], &item["state"]), (&json!("/datasets/lab"), &json!("not_running")));
+        assert_eq!((&item["s3"]["region"], &item["s3"]["secretAccessKey"]), (&Value::Null, &json!("secret:LAB_S3")));
+        assert!(!put.text.contains("wJalr"));
+        let again = api.ask("GET", &way, None).await;
+        assert_eq!((&again.body["items"], &again.body["hasFile"]), (&put.body["items"], &json!(true)));
+        let removed = api.ask("DELETE", &format!("{way}/lab"), None).await;
+        assert_eq!((removed.status.as_u16(), &removed.body["items"]), (200, &json!([])), "{}", removed.text);
+        assert_eq!(api.ask("DELETE", &format!("{way}/lab"), None).await.status, 404);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_is_refused_by_its_field_and_leaves_no_file() {
+        let api = Api::new().await;
+        let way = notebook(&api, json!({})).await;
+        let with = |field: &str, value: Value| {
+            let mut body = s3();
+            body[field] = value;
+            body
+        };
+        let dataset = |reference: &str| json!({ "type": "dataset", "ref": reference });
+        for (name, body, field) in [
+            ("..%2Fup", dataset("mnist"), "name"),
+            (".hidden", dataset("mnist"), "name"),
+            ("a%00b", dataset("mnist"), "name"),
+            ("a", dataset("a:b:c"), "ref"),
+            ("a", dataset("../x"), "ref"),
+            ("a", dataset("nothing"), "ref"),
+            ("a", dataset("gradient/nothing:latest"), "ref"),
+            ("a", with("url", json!("http://lab")), "url"),
+            ("a", with("url", json!("s3://lab/../x")), "url"),
+            ("a", with("region", json!("eu-west-1")), "endpoint"),
+            ("a", with("endpoint", json!("http://u:p@h")), "endpoint"),
+            ("a", with("endpoint", Value::Null), "region"),
+            ("a", with("accessKeyId", json!("a b")), "accessKeyId"),
+            ("a", with("secretAccessKey", json!("wJalrXUtn")), "secretAccessKey"),
+            ("a", with("secretAccessKey", json!("secret:none")), "secretAccessKey"),
+        ] {
+            let refused = api.ask("PUT", &format!("{way}/{name}"), Some(body)).await;
+            assert_eq!((refused.status.as_u16(), &refused.body["field"]), (422, &json!(field)), "{}", refused.text);
+            assert!(!refused.text.contains("wJalr"), "{}", refused.text);
+        }
+        for body in
+            [json!({}), json!({ "type": "ftp" }), json!({ "type": "dataset" }), json!([]), with("more", json!(1))]
+        {
+            let refused = api.ask("PUT", &format!("{way}/a"), Some(body)).await;
+            assert!([400, 422].contains(&refused.status.as_u16()), "{}", refused.text);
+        }
+        assert_eq!(api.ask("GET", &way, None).await.body["hasFile"], false);
+    }
+
+    #[tokio::test]
+    async fn who_may_only_look_and_who_is_of_another_team_changes_nothing() {
+        let api = Api::new().await;
+        keep_secret(&api).await;
+        let way = notebook(&api, json!({ "public": true })).await;
+        let caller = api.services.local_admin("admin").await.unwrap();
+        let (_, key) = api.services.create_key(&caller, "looker".to_owned(), Scope::Read, None).await.unwrap();
+        let looker = format!("Bearer {}", key.reveal());
+        let stranger = api.stranger(Scope::Admin).await;
+        for (method, path, body, looks) in [
+            ("GET", way.clone(), None, 200),
+            ("PUT", format!("{way}/a"), Some(s3()), 403),
+            ("DELETE", format!("{way}/a"), None, 403),
+        ] {
+            let answer = api.send(method, &path, &[("authorization", &looker)], body.clone()).await;
+            assert_eq!(answer.status.as_u16(), looks, "{method} {path}: {}", answer.text);
+            // What is in the file names things of the team.
+            let answer = api.send(method, &path, &[("authorization", &stranger)], body).await;
+            assert_eq!(answer.status.as_u16(), 403, "{method} {path}: {}", answer.text);
+        }
+    }
+
+    #[tokio::test]
+    async fn files_that_are_still_to_be_fetched_are_not_begun_with_this_one() {
+        let api = Api::new().await;
+        keep_secret(&api).await;
+        let way = notebook(&api, json!({ "workspace": { "git": "https://git.example/a/b.git" } })).await;
+        assert_eq!(api.ask("PUT", &format!("{way}/lab"), Some(s3())).await.problem(), (409, "notebook_not_filled"));
+    }
+
+    #[tokio::test]
+    async fn a_change_is_held_to_nothing_that_it_does_not_say() {
+        let api = Api::new().await;
+        keep_secret(&api).await;
+        let way = notebook(&api, json!({ "env": { "KEY": "secret:LAB_S3" } })).await;
+        let id = way.strip_suffix("/integrations").unwrap();
+        let secrets = api.ask("GET", "secrets", None).await;
+        let secret = secrets.body["items"][0]["id"].as_str().unwrap();
+        assert_eq!(api.ask("DELETE", &format!("secrets/{secret}"), None).await.status, 204);
+        let changed = api.ask("PATCH", id, Some(json!({ "tags": ["a"], "name": "b" }))).await;
+        assert_eq!((changed.status.as_u16(), &changed.body["tags"]), (200, &json!(["a"])), "{}", changed.text);
+        let kept = api.ask("GET", id, None).await;
+        assert_eq!(kept.body["spec"]["env"], json!({ "KEY": "secret:LAB_S3" }));
+        let said = api.ask("PATCH", id, Some(json!({ "env": { "KEY": "secret:LAB_S3" } }))).await;
+        assert_eq!(said.problem(), (422, "unknown_secret"));
+    }
+}

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     domain::{
         dataset::{Dataset, Reference, Use, Version},
-        integration::{DataNow, Origin, SessionData, SessionMount, Source},
+        integration::{DataNow, DataProblem, Origin, SessionData, SessionMount, Source},
         integration_file,
         notebook::Notebook,
         storage_provider::ProviderKind,
@@ -53,7 +53,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 pub fn start(works: &Works) {
     let nudge = works.services.data_nudge();
     works.tasks.spawn(drive(
-        NotebookData { works: works.clone(), fetches: Arc::default() },
+        NotebookData { works: works.clone(), fetches: Arc::default(), s3: Mutex::default() },
         works.clone(),
         nudge,
         PERIOD,
@@ -64,6 +64,8 @@ struct NotebookData {
     works: Works,
     /// What is being brought here, by the numbers of session and version.
     fetches: Arc<Mutex<HashMap<(i64, i64), Fetch>>>,
+    /// Places on S3 that sessions were to have when their files could be read last.
+    s3: Mutex<HashMap<i64, Vec<s3_sources::WantedS3>>>,
 }
 
 /// The bringing of a version for a session.
@@ -93,6 +95,7 @@ impl Loop for NotebookData {
             .collect();
         self.works.board.keep_session_data(&|id| sessions.contains_key(id));
         self.keep_fetches(|session, _| sessions.values().any(|seq| *seq == session));
+        self.s3.lock().expect(HELD).retain(|session, _| sessions.values().any(|seq| seq == session));
         let this = &*self;
         let looks = stream::iter(running).for_each_concurrent(AT_ONCE, |notebook| async move {
             if let Err(error) = this.settle(&notebook).await {
@@ -109,6 +112,7 @@ impl NotebookData {
         let Some(session) = notebook.session.as_ref().map(|session| &session.workload) else { return Ok(()) };
         let works = &self.works;
         let Asked { mounts, failed, s3, problems } = protect(works, notebook, session).await?;
+        let s3 = self.s3_kept(session.seq, s3, &problems);
         let mut entries: BTreeMap<String, DataNow> = BTreeMap::new();
         let fail = |entries: &mut BTreeMap<String, DataNow>, name: &str, words: String| {
             entries.insert(name.to_owned(), DataNow { failed: Some(words), fetching: None });
@@ -248,6 +252,25 @@ impl NotebookData {
         Ok(begun)
     }
 
+    /// Returns the places on S3 that a session is to have: as they were, while the file cannot be read.
+    fn s3_kept(
+        &self,
+        session: i64,
+        now: Vec<s3_sources::WantedS3>,
+        problems: &[DataProblem],
+    ) -> Vec<s3_sources::WantedS3> {
+        let mut all = self.s3.lock().expect(HELD);
+        let is_unread =
+            |name: &str| problems.iter().any(|problem| problem.name.is_none() || problem.name.as_deref() == Some(name));
+        let mut kept = all.remove(&session).unwrap_or_default();
+        kept.retain(|before| is_unread(&before.name) && now.iter().all(|one| one.name != before.name));
+        let wanted: Vec<_> = now.into_iter().chain(kept).collect();
+        if !wanted.is_empty() {
+            all.insert(session, wanted.clone());
+        }
+        wanted
+    }
+
     /// Ends the bringing of what nobody wants any more.
     fn keep_fetches(&self, keep: impl Fn(i64, i64) -> bool) {
         self.fetches.lock().expect(HELD).retain(|(session, version), fetch| {
@@ -298,7 +321,7 @@ struct Asked {
     /// Names that mean nothing, with why.
     failed: BTreeMap<String, String>,
     s3: Vec<s3_sources::WantedS3>,
-    problems: Vec<crate::domain::integration::DataProblem>,
+    problems: Vec<DataProblem>,
 }
 
 /// Looks at what a session is to have and writes down what is different: what comes is in use from then on,
@@ -310,7 +333,7 @@ async fn protect(works: &Works, notebook: &Notebook, session: &Workload) -> anyh
     let looked = works.store.read(move |connection| {
         let public = integrations::public_of(&workloads::spec(connection, seq)?);
         let mounts = session_mounts::of_session(connection, seq)?;
-        let wanted = integrations::wanted(&file, &spec, public);
+        let wanted = integrations::wanted(&file, &spec, public, &mounts);
         let plan = plan(&mounts, &wanted);
         let mut failed = BTreeMap::new();
         for ask in &plan.look_up {

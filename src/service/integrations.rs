@@ -304,7 +304,7 @@ impl Services {
                 };
                 let known = known.as_deref();
                 let mut items = Vec::new();
-                for wanted in wanted(&settings.file, &notebook.spec, public) {
+                for wanted in wanted(&settings.file, &notebook.spec, public, &mounts) {
                     let mount = mounts.iter().find(|mount| mount.name == wanted.integration.name());
                     let has_link = links.contains_key(wanted.integration.name());
                     items.push(now_of(connection, &team, wanted, mount, has_link, known, live.is_some())?);
@@ -433,13 +433,25 @@ pub(crate) fn mountable(
     Ok(found)
 }
 
-/// Brings together what the file, the settings and the box say.
-pub(crate) fn wanted(file: &IntegrationFile, settings: &Spec, public: Vec<Integration>) -> Vec<Wanted> {
+/// Brings together what the file, the settings and the box say. Where the file cannot be read, which it often
+/// cannot while somebody types, what a session has of it stays: `mounts` is all that it has.
+pub(crate) fn wanted(
+    file: &IntegrationFile,
+    settings: &Spec,
+    public: Vec<Integration>,
+    mounts: &[SessionMount],
+) -> Vec<Wanted> {
+    let is_unread = |name: &str| {
+        file.problems.iter().any(|problem| problem.name.is_none() || problem.name.as_deref() == Some(name))
+    };
+    let kept = mounts.iter().filter(|mount| mount.origin == Origin::File && is_unread(&mount.name));
+    let kept = kept.filter_map(|mount| Integration::dataset(&mount.name, &mount.reference, None).ok());
     let asked = settings.inputs.iter().filter(|input| input.role == Use::Input);
     let of_settings = asked.filter_map(|input| Integration::dataset(&input.name, &input.reference, None).ok());
-    let all = (file.integrations.iter().cloned().map(|integration| Wanted { origin: Origin::File, integration }))
-        .chain(of_settings.map(|integration| Wanted { origin: Origin::Settings, integration }))
-        .chain(public.into_iter().map(|integration| Wanted { origin: Origin::Public, integration }));
+    let all =
+        (file.integrations.iter().cloned().chain(kept).map(|integration| Wanted { origin: Origin::File, integration }))
+            .chain(of_settings.map(|integration| Wanted { origin: Origin::Settings, integration }))
+            .chain(public.into_iter().map(|integration| Wanted { origin: Origin::Public, integration }));
     let mut names = BTreeSet::new();
     all.filter(|wanted| names.insert(wanted.integration.name().to_owned())).collect()
 }
@@ -520,4 +532,70 @@ fn refused(error: EditError) -> ServiceError {
         EditError::TooMany => "too_many_integrations",
     };
     ServiceError::Conflict { code, message: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> IntegrationFile {
+        IntegrationFile::read(text.as_bytes())
+    }
+
+    fn settings(inputs: &[(&str, &str, Use)]) -> Spec {
+        let inputs: Vec<_> = inputs
+            .iter()
+            .map(|(name, reference, role)| {
+                serde_json::json!({
+                    "name": name, "reference": reference, "team": "tabc123", "dataset": "dst364npcw6ccok",
+                    "version": "fo5rp4m", "role": role.as_str(),
+                })
+            })
+            .collect();
+        serde_json::from_value(serde_json::json!({
+            "image": "lab", "registry": null, "command": "image", "env": {}, "workingDirectory": null,
+            "workspace": "empty", "build": null, "ports": [], "sharedMemoryBytes": null, "user": null,
+            "machineType": "cpu-small", "inputs": inputs,
+        }))
+        .unwrap()
+    }
+
+    fn mount(name: &str, reference: &str) -> SessionMount {
+        SessionMount {
+            name: name.to_owned(),
+            reference: reference.to_owned(),
+            origin: Origin::File,
+            version_seq: 1,
+            team: "tabc123".parse().unwrap(),
+            dataset: "dst364npcw6ccok".parse().unwrap(),
+            version: "fo5rp4m".parse().unwrap(),
+        }
+    }
+
+    fn said(wanted: &[Wanted]) -> Vec<(&str, &'static str)> {
+        wanted.iter().map(|wanted| (wanted.integration.name(), wanted.origin.as_str())).collect()
+    }
+
+    #[test]
+    fn the_file_counts_more_than_the_settings_and_those_more_than_the_box() {
+        let file = file("integrations:\n  a: {type: dataset, id: mnist}\n");
+        let spec =
+            settings(&[("a", "words", Use::Input), ("b", "words", Use::Input), ("b", "gradient/b", Use::Public)]);
+        let wanted = wanted(&file, &spec, public_of(&spec), &[]);
+        assert_eq!(said(&wanted), [("a", "file"), ("b", "settings")]);
+        assert_eq!(wanted[0].integration, Integration::dataset("a", "mnist", None).unwrap());
+    }
+
+    #[test]
+    fn what_cannot_be_read_stays_as_it_was_and_what_is_gone_goes() {
+        let mounts = [mount("a", "mnist:v1"), mount("b", "words")];
+        let spec = settings(&[]);
+        let names = |text: &str| {
+            let wanted = wanted(&file(text), &spec, Vec::new(), &mounts);
+            wanted.iter().map(|wanted| wanted.integration.name().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names("integrations:\n  a: {type: dataset, id: mn"), ["a", "b"]);
+        assert_eq!(names("integrations:\n  a: {type: data}\n"), ["a"]);
+        assert_eq!(names(""), [""; 0]);
+    }
 }

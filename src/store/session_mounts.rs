@@ -89,3 +89,53 @@ pub fn restate(tx: &Tx<'_>, seq: i64, name: &str, origin: Origin) -> Result<(), 
         .execute(params![seq, name, origin])?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{version_uses, versions};
+
+    #[tokio::test]
+    async fn a_version_is_kept_until_a_session_has_let_it_go() {
+        let (_dir, store) = crate::store::tests::store();
+        let kept = store.write(|tx| {
+            tx.execute_batch(
+                "INSERT INTO teams VALUES ('t000000', 't', 0);
+                 INSERT INTO users VALUES ('u00000000', 't000000', 'u', 0);
+                 INSERT INTO projects (seq, id, team_id, name, created_at) VALUES (1, 'p00000000', 't000000', 'p', 0);
+                 INSERT INTO workloads (seq, id, kind, team_id, user_id, project_id, name, spec, cpu_millis,
+                     memory_bytes, gpus, gpu_share, priority, retry_limit, retry_backoff_seconds, created_at, wanted,
+                     state)
+                 VALUES (1, 'js0123456789a1', 'notebook', 't000000', 'u00000000', 'p00000000', 'n', '{}', 1, 1, 0, 1,
+                     0, 0, 0, 0, 'run', 'running');
+                 INSERT INTO storage_providers (id, team_id, name, kind, created_at, updated_at)
+                     VALUES ('spl0123456789ab', 't000000', 'm', 'managed', 0, 0);
+                 INSERT INTO datasets (seq, id, team_id, user_id, name, description, provider_id, public, created_at, updated_at)
+                     VALUES (1, 'dst364npcw6ccok', 't000000', 'u00000000', 'd', '', 'spl0123456789ab', 0, 0, 0);
+                 INSERT INTO versions (seq, id, dataset, user_id, state, message, metadata, created_at, updated_at, deleted_at)
+                     VALUES (7, 'fo5rp4m', 1, 'u00000000', 'uncommitted', '', '{}', 0, 0, 1);",
+            )?;
+            let (team, job): (_, JobId) = ("t000000".parse().unwrap(), "js0123456789a1".parse().unwrap());
+            let role = crate::domain::dataset::Use::Input;
+            let new = version_uses::NewUse { version: 7, team: &team, job: &job, job_name: "n", name: "a", role };
+            version_uses::insert(tx, &new, Timestamp(1))?;
+            put(tx, 1, &NewMount { name: "a", reference: "d", origin: Origin::File, version: 7 })?;
+            let mut kept = Vec::new();
+            let mut look = || {
+                let live = version_uses::live_uses_of(tx, 7, 9)?.len();
+                kept.push((live, versions::to_remove(tx, Timestamp(9), 9)?.len(), has_unmounted(tx, (1, &job))?));
+                Ok::<_, StoreError>(())
+            };
+            look()?;
+            remove(tx, 1, "a")?;
+            // Links may still lead to it.
+            look()?;
+            release_unmounted(tx, (1, &job), Timestamp(2))?;
+            look()?;
+            version_uses::insert(tx, &new, Timestamp(3))?;
+            look()?;
+            Ok::<_, StoreError>(kept)
+        });
+        assert_eq!(kept.await.unwrap(), [(1, 0, false), (1, 0, true), (0, 1, false), (1, 0, true)]);
+    }
+}

@@ -36,6 +36,7 @@ mod imports;
 mod inside_a_container;
 mod keys_and_doors;
 mod logs;
+mod notebook_data;
 mod notebook_files;
 mod notebooks;
 mod private_registry;

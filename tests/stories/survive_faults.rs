@@ -21,14 +21,17 @@ const COMMITS: u32 = 8;
 const ELSEWHERE: [(&str, &str); 1] =
     [("engine.pull.after", "is passed when a registry gave the image, and there is no registry here")];
 
-/// Points on the way of places on S3 in notebooks, which have a story of their own.
-pub const OF_SOURCES: &str = "source.";
-
 /// Points on the way of data, which have a story of their own.
 pub const OF_DATA: [&str; 8] = ["dataset.", "fsck.", "gc.", "import.", "input.", "output.", "s3.", "version."];
 
 /// Points on the way of files of notebooks and `/storage`, with theirs.
 pub const OF_FILES: [&str; 2] = ["files.", "fork."];
+
+/// Points on the way of what is mounted in notebooks, with theirs.
+pub const OF_NOTEBOOKS: [&str; 1] = ["notebook_data."];
+
+/// Points on the way of places on S3 in notebooks, with theirs.
+pub const OF_SOURCES: &str = "source.";
 
 /// A way of a job that passes a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +87,7 @@ fn a_job_reaches_its_true_end_once_wherever_the_daemon_is_killed() {
     // Those of data have a story of their own.
     let points: Vec<String> = points()
         .into_iter()
-        .filter(|point| !OF_DATA.iter().chain(&OF_FILES).any(|kind| point.starts_with(kind)))
+        .filter(|point| !OF_DATA.iter().chain(&OF_FILES).chain(&OF_NOTEBOOKS).any(|kind| point.starts_with(kind)))
         .filter(|point| !point.starts_with(OF_SOURCES))
         .collect();
     assert!(points.len() >= 20, "{points:?}");
