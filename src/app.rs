@@ -150,6 +150,10 @@ pub fn open(config: &Config) -> anyhow::Result<Rooms> {
             },
             longest_shutdown: config.notebooks.longest_shutdown.0,
         },
+        tensorboards: service::tensorboards::TensorBoardRules {
+            image: config.tensorboards.image.clone(),
+            idle: Some(config.tensorboards.idle.0).filter(|idle| !idle.is_zero()),
+        },
     };
     let label_key = sealer.derive("gradientd 2026 labels of containers");
     let services = Services::new(
@@ -224,6 +228,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
     reconcile::samples::start(&works);
     reconcile::collect::start(&works);
     reconcile::notebooks::start(&works);
+    reconcile::tensorboards::start(&works);
     reconcile::forks::start(&works);
     reconcile::imports::start(&works);
     reconcile::usage::start(&works);
@@ -431,5 +436,6 @@ fn loop_settings(config: &Config, box_id: String) -> reconcile::Settings {
         fsck_interval: config.storage.fsck_interval.0,
         fsck_percent: config.storage.fsck_percent,
         notebook_ready: config.notebooks.ready.0,
+        tensorboard_ready: config.tensorboards.ready.0,
     }
 }

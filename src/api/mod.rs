@@ -66,6 +66,8 @@ pub mod signed;
 pub mod signed_artifacts;
 pub mod storage_providers;
 pub mod storage;
+pub mod tensorboard_wire;
+pub mod tensorboards;
 pub mod tls;
 pub mod tree_path;
 pub mod uploads;

@@ -240,6 +240,8 @@ fn not_found_code(kind: &str) -> &'static str {
         "file upload" => "file_upload_not_found",
         "file task" => "file_task_not_found",
         "notebook" => "notebook_not_found",
+        "TensorBoard" => "tensorboard_not_found",
+        "member" => "member_not_found",
         "multipart upload" => "multipart_not_found",
         "import" => "import_not_found",
         _ => "not_found",

@@ -64,6 +64,7 @@ pub struct ProjectView {
     created_at: Timestamp,
     jobs: ProjectJobs,
     notebooks: u64,
+    tensorboards: u64,
 }
 
 /// How many jobs a project has.
@@ -86,6 +87,7 @@ impl From<Project> for ProjectView {
             created_at: project.created_at,
             jobs: ProjectJobs { total: project.jobs, active: project.active_jobs },
             notebooks: project.notebooks,
+            tensorboards: project.tensorboards,
         }
     }
 }

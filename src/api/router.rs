@@ -12,7 +12,7 @@ use super::{
     job_logs, job_metrics, jobs, keys, known_files, lineage, machine_types, metrics, notebooks, openapi, projects,
     queue, secrets, session,
     shell::{self, Shell},
-    signed, signed_artifacts, storage, storage_providers, tls, uploads, versions, workloads,
+    signed, signed_artifacts, storage, storage_providers, tensorboards, tls, uploads, versions, workloads,
 };
 use crate::service::Services;
 
@@ -33,6 +33,7 @@ fn closed_routes() -> OpenApiRouter<Services> {
         .merge(job_metrics::routes())
         .merge(artifacts::routes())
         .merge(notebooks::routes())
+        .merge(tensorboards::routes())
         .merge(files::routes())
         .merge(file_uploads::routes())
         .merge(file_tasks::routes())
@@ -224,6 +225,7 @@ pub mod tests {
                 memory_capacity_bytes: 8 << 30,
                 avoid_busy_gpus: true,
                 notebooks: Default::default(),
+                tensorboards: service::tensorboards::TensorBoardRules { image: "tensorboard".to_owned(), idle: None },
                 names: Default::default(),
                 storage: service::StorageSettings {
                     team_quota_bytes,

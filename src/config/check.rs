@@ -2,6 +2,7 @@
 //! worth a word.
 
 use super::Config;
+use crate::domain::image_ref::ImageRef;
 
 /// A value that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,11 @@ pub fn check(config: &Config) -> Result<Vec<Warning>, Flaw> {
         "notebooks.shutdown",
         "must not be above notebooks.longest_shutdown",
     )?;
+
+    positive("tensorboards.ready", config.tensorboards.ready.0.as_secs())?;
+    if let Err(error) = config.tensorboards.image.parse::<ImageRef>() {
+        return Err(Flaw { key: "tensorboards.image", message: error.to_string() });
+    }
 
     let engine = &config.engine;
     positive("engine.prepare_parallel", engine.prepare_parallel.into())?;

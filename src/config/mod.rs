@@ -25,6 +25,7 @@ mod show;
 mod size;
 mod span;
 mod storage;
+mod tensorboards;
 
 pub use check::{Warning, check};
 pub use data::Data;
@@ -42,6 +43,7 @@ pub use show::show;
 pub use size::ByteSize;
 pub use span::Span;
 pub use storage::Storage;
+pub use tensorboards::TensorBoards;
 
 /// Every setting of the daemon. `Default` is the built-in layer.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -54,6 +56,7 @@ pub struct Config {
     pub scheduler: Scheduler,
     pub storage: Storage,
     pub notebooks: Notebooks,
+    pub tensorboards: TensorBoards,
     pub limits: Limits,
     pub retention: Retention,
     pub disk: Disk,

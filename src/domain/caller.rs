@@ -119,6 +119,15 @@ actions! {
     ChangeNotebook: Write, "change notebooks";
     StopNotebook: Write, "stop notebooks";
     DeleteNotebook: Write, "delete notebooks";
+    /// A TensorBoard with what it shows.
+    ViewTensorBoards: Read, "look at TensorBoards";
+    CreateTensorBoard: Write, "make TensorBoards";
+    /// Also opening one that does not run.
+    StartTensorBoard: Write, "start TensorBoards";
+    /// What it shows, its name and project, and what its next session runs on.
+    ChangeTensorBoard: Write, "change TensorBoards";
+    StopTensorBoard: Write, "stop TensorBoards";
+    DeleteTensorBoard: Write, "delete TensorBoards";
     /// Their runs are jobs, which [`Action::ViewJobs`] is for.
     ViewExperiments: Read, "look at experiments";
     CreateExperiment: Write, "create experiments";

@@ -27,6 +27,7 @@ pub mod secret;
 pub mod series;
 pub mod storage_care;
 pub mod storage_provider;
+pub mod tensorboard;
 pub mod time;
 pub mod traffic;
 pub mod user;

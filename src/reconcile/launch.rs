@@ -9,12 +9,14 @@ use super::{
     Works, ending, inputs, notebook_launch,
     pump::Pumps,
     setup_log::SetupLog,
+    tensorboard_launch,
     workloads::{ATTEMPT_LABEL, WORKLOAD_LABEL, may_pass, record},
 };
 use crate::{
     auth::Secret,
     domain::{
         notebook,
+        tensorboard::Logs,
         time::Timestamp,
         workload::{Command, Kind, Password, Reason, Spec, Workload, Workspace, secret_name},
     },
@@ -24,7 +26,7 @@ use crate::{
         layout::{DataDir, RunDir},
         workspace::{self, Contents},
     },
-    store::workloads,
+    store::{tensorboard_sessions, workloads},
 };
 
 /// Where the workspace is, and where commands start unless told otherwise.
@@ -154,9 +156,17 @@ async fn plan(
 ) -> anyhow::Result<ContainerPlan> {
     let settings = &works.settings;
     let (data, asked, run) = (works.data.clone(), spec.clone(), workload.clone());
+    let logs = match &workload.kind {
+        Kind::TensorBoard(_) => {
+            let seq = workload.seq;
+            works.store.read(move |connection| tensorboard_sessions::logs(connection, seq)).await?
+        }
+        Kind::Job | Kind::Notebook(_) => Logs::default(),
+    };
     let making = blocking(move || match &run.kind {
         Kind::Notebook(notebook) => notebook_launch::mounts(&data, &run, notebook, &asked),
-        Kind::Job | Kind::TensorBoard(_) => mounts(&data, &run, &asked),
+        Kind::TensorBoard(_) => tensorboard_launch::mounts(&data, &run, &logs),
+        Kind::Job => mounts(&data, &run, &asked),
     });
     let mounts = making.await.context("making its directories")?;
     let is_notebook = matches!(workload.kind, Kind::Notebook(_));
@@ -235,6 +245,10 @@ async fn environment(
     workload: &Workload,
     spec: &Spec,
 ) -> anyhow::Result<Result<BTreeMap<String, String>, String>> {
+    if let Kind::TensorBoard(_) = &workload.kind {
+        // It reads what others wrote: it needs no address of anything, and no secret.
+        return Ok(Ok([("PYTHONUNBUFFERED".to_owned(), "1".to_owned())].into()));
+    }
     let host = works.settings.publish_address.to_string();
     let mut env: BTreeMap<String, String> = [
         ("PS_HOSTNAME", works.settings.hostname.as_str()),

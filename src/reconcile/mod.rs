@@ -8,7 +8,8 @@
 //! - [`engine`] listens to the engine and nudges.
 //! - [`gateway`] asks where containers reach this machine.
 //! - [`gpus`] reads NVML, [`samples`] what runs use, [`disk`] the room on the disk.
-//! - [`notebooks`] looks at the servers of notebooks, [`forks`] copies the files of forks.
+//! - [`notebooks`] looks at the servers of notebooks, [`forks`] copies the files of forks, [`tensorboards`]
+//!   looks who still looks at TensorBoards and what they should show.
 //! - [`imports`] brings files into versions from elsewhere.
 //! - [`usage`] counts what teams keep, [`gc`] removes files that nothing refers to, [`fsck`] reads
 //!   stored ones again.
@@ -60,6 +61,8 @@ mod setup_log;
 pub mod step;
 mod teardown;
 mod telling;
+mod tensorboard_launch;
+pub mod tensorboards;
 #[cfg(test)]
 mod tests;
 pub mod usage;
@@ -116,6 +119,8 @@ pub struct Settings {
     pub fsck_percent: u8,
     /// How long the server of a notebook may take to answer after its container started.
     pub notebook_ready: Duration,
+    /// How long a TensorBoard may take to answer after its container started.
+    pub tensorboard_ready: Duration,
 }
 
 /// Something that is done again and again.

@@ -96,6 +96,7 @@ impl Rig {
             memory_capacity_bytes: 8 << 30,
             avoid_busy_gpus: true,
             notebooks: Default::default(),
+            tensorboards: Default::default(),
             names: Default::default(),
             storage: service::StorageSettings { import_dirs: vec![dir.path().join("shared")], ..Default::default() },
         };
@@ -152,6 +153,7 @@ impl Rig {
                 fsck_interval: Duration::from_secs(86_400),
                 fsck_percent: 0,
                 notebook_ready: Duration::from_secs(120),
+                tensorboard_ready: Duration::from_secs(120),
             }),
             stop: tokio_util::sync::CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -74,6 +74,10 @@ pub mod storage_care;
 pub mod storage_providers;
 mod streams;
 pub mod tags;
+pub mod tensorboard_members;
+mod tensorboard_logs;
+mod tensorboard_sessions;
+pub mod tensorboards;
 mod text;
 pub mod tickets;
 pub mod uploads;
@@ -151,6 +155,7 @@ pub struct Settings {
     pub names: Names,
     pub storage: StorageSettings,
     pub notebooks: notebook_draft::NotebookRules,
+    pub tensorboards: tensorboards::TensorBoardRules,
 }
 
 /// The limits of datasets.

@@ -127,6 +127,13 @@ impl Services {
                         );
                         return Err(ServiceError::Conflict { code: "project_has_notebooks", message });
                     }
+                    if project.tensorboards > 0 {
+                        let message = format!(
+                            "{} TensorBoards are in project “{}”: delete them, or move them to another project",
+                            project.tensorboards, project.name
+                        );
+                        return Err(ServiceError::Conflict { code: "project_has_tensorboards", message });
+                    }
                     if project.active_jobs > 0 {
                         let message = format!(
                             "{} jobs of project “{}” are not over: stop them first, or wait",

@@ -263,6 +263,11 @@ impl RunDir {
         self.0.join("datasets")
     }
 
+    /// Returns the directory of links to what a TensorBoard's session shows, `/logs` in its container.
+    pub fn shown(&self) -> PathBuf {
+        self.0.join("shown")
+    }
+
     /// Returns the configuration of a session's Jupyter server.
     pub fn jupyter(&self) -> PathBuf {
         self.0.join("jupyter")

@@ -156,6 +156,16 @@ pub fn runs(connection: &Connection, id: &ExperimentId, limit: u32) -> Result<Ve
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Returns the ids of runs of an experiment, newest first, `limit` at most.
+pub fn newest_runs(connection: &Connection, id: &ExperimentId, limit: u32) -> Result<Vec<JobId>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT w.id FROM jobs j CROSS JOIN workloads w ON w.seq = j.seq
+         WHERE j.experiment_id = ?1 ORDER BY j.seq DESC LIMIT ?2",
+    )?;
+    let rows = query.query_map(params![id, limit], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Returns a run that is not over and tidied, if there is one.
 pub fn unfinished(connection: &Connection, id: &ExperimentId) -> Result<Option<JobId>, StoreError> {
     let mut query = connection.prepare_cached(

@@ -15,6 +15,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0005_experiments.sql"),
     include_str!("migrations/0006_tickets.sql"),
     include_str!("migrations/0007_notebooks.sql"),
+    include_str!("migrations/0008_tensorboards.sql"),
 ];
 
 /// The version that a database has after all steps.

@@ -93,7 +93,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Notebook> {
     })
 }
 
-fn session(row: &Row<'_>, at: usize) -> rusqlite::Result<Session> {
+/// Reads a session: its workload from the first columns, and from `at` on when it was ready, its idle
+/// limit, its last activity and why it was ended.
+pub(super) fn session(row: &Row<'_>, at: usize) -> rusqlite::Result<Session> {
     let activity = row.get::<_, Option<Timestamp>>(at + 2)?.zip(row.get::<_, Option<String>>(at + 3)?);
     Ok(Session {
         workload: workloads::read(row)?,
