@@ -188,6 +188,16 @@ export const api = {
   deleteNotebook: (id) => remove(`/notebooks/${id}`),
   sessions: (id, query) => get(`/notebooks/${id}/sessions`, query),
 
+  tensorboards: (query) => get("/tensorboards", query),
+  tensorboard: (id) => get(`/tensorboards/${id}`),
+  createTensorboard: (spec, idempotencyKey) => post("/tensorboards", spec, { idempotencyKey }),
+  changeTensorboard: (id, changes) => patch(`/tensorboards/${id}`, changes),
+  startTensorboard: (id) => post(`/tensorboards/${id}/start`),
+  stopTensorboard: (id) => post(`/tensorboards/${id}/stop`),
+  addMembers: (id, members) => post(`/tensorboards/${id}/members`, { members }),
+  removeMember: (id, name) => remove(`/tensorboards/${id}/members/${encodeURIComponent(name)}`),
+  deleteTensorboard: (id) => remove(`/tensorboards/${id}`),
+
   logLines: (id, query, options) => get(`/jobs/${id}/logs`, query, options),
   charts: (id) => get(`/jobs/${id}/charts`),
   chart: (id, name, source, points) => get(`/jobs/${id}/charts/${encodeURIComponent(name)}`, { source, points }),
@@ -287,6 +297,7 @@ export const addresses = {
   jobs: () => location.origin + url("/jobs"),
   experiments: () => location.origin + url("/experiments"),
   notebooks: () => location.origin + url("/notebooks"),
+  tensorboards: () => location.origin + url("/tensorboards"),
 };
 
 /** A file's path in an address. A name that is not UTF-8 travels as the bytes that it is. */

@@ -11,6 +11,7 @@ import { copyName, join, parentOf } from "/components/file-root.js";
 import { FileTasks } from "/components/file-tasks.js";
 import { Resource } from "/components/resource.js";
 import { empty } from "/components/states.js";
+import { tensorboardButton } from "/components/tensorboard-dialog.js";
 import { toast } from "/components/toast-list.js";
 import { droppedFiles } from "/components/upload-files.js";
 import { uploadQueue } from "/components/upload-queue.js";
@@ -100,6 +101,7 @@ class FileBrowser extends Element {
           <button class="button small" aria-pressed=${this.uploading ? "true" : "false"} @click=${() => { this.uploading = !this.uploading; this.update(); }}><ui-icon name="upload" size="s"></ui-icon>Upload</button>
           <button class="button small" @click=${this.#newFolder}><ui-icon name="folder-plus" size="s"></ui-icon>New folder</button>
           <button class="button small" @click=${this.#newFile}><ui-icon name="plus" size="s"></ui-icon>New file</button>`}
+        ${this.root.shown && !this.fixed ? tensorboardButton(this.root.shown(this.path), { small: true }) : nothing}
         <a class="button small" href=${addresses.entriesArchive(this.root.id, here)} download><ui-icon name="download" size="s"></ui-icon>Download ${this.path ? "folder" : "all"}</a>
         <button class="button small ghost icon-only" aria-label="Look again" title="Look again" @click=${() => this.listing.load()}><ui-icon name="refresh-cw" size="s"></ui-icon></button>
       </div>`;

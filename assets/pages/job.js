@@ -9,6 +9,7 @@ import { jobData } from "/components/job-data.js";
 import { openWorkload } from "/components/open-workload.js";
 import { Page } from "/components/page.js";
 import { Resource } from "/components/resource.js";
+import { tensorboardButton } from "/components/tensorboard-dialog.js";
 import { toast } from "/components/toast-list.js";
 import "/components/job-timeline.js";
 import "/components/log-view.js";
@@ -51,6 +52,7 @@ export default class JobPage extends Page {
         <div class="job-title"><h1>${job.name}</h1><state-chip state=${job.state} phase=${job.phase ?? ""} role="status"></state-chip></div>
         <div class="actions">
           ${isFinished(job) ? nothing : html`<button class="button danger" ?disabled=${this.stopping} @click=${this.#stop}><ui-icon name="square" size="s"></ui-icon>${this.stopping ? "Stopping…" : "Stop"}</button>`}
+          ${tensorboardButton({ kind: "job", id: job.id, title: job.name, project: job.project.id })}
           <a class="button" href="/jobs/new?clone=${job.id}"><ui-icon name="copy" size="s"></ui-icon>Clone</a>
           ${isFinished(job) ? html`<button class="button danger" @click=${() => this.#delete(job)}><ui-icon name="trash-2" size="s"></ui-icon>Delete</button>` : nothing}
         </div>

@@ -10,6 +10,7 @@ import { makeBox } from "./mock-data.mjs";
 import { datasetRoutes } from "./mock-dataset-routes.mjs";
 import { fileRoutes } from "./mock-files.mjs";
 import { notebookRoutes } from "./mock-notebooks.mjs";
+import { tensorboardRoutes } from "./mock-tensorboards.mjs";
 
 const ASSETS = fileURLToPath(new URL("../../assets/", import.meta.url));
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".mjs": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml", ".woff2": "font/woff2" };
@@ -161,7 +162,7 @@ const known = (response, value) => (value ? json(response, 200, value) : problem
 const problem = (response, status, code, detail, field) =>
   response.writeHead(status, { "Content-Type": "application/problem+json" }).end(JSON.stringify({ type: "about:blank", title: code, status, code, detail, field, requestId: "01J9Z0MOCK" }));
 
-for (const routes of [datasetRoutes, notebookRoutes, fileRoutes]) ROUTES.push(...routes({ json, none, known, problem }));
+for (const routes of [datasetRoutes, tensorboardRoutes, notebookRoutes, fileRoutes]) ROUTES.push(...routes({ json, none, known, problem }));
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const mock = await startMock({ port: Number(process.argv[2] ?? 7079) });
