@@ -84,7 +84,7 @@ class MemberEditor extends Element {
     const why = chosen ? "Chosen" : kind === "dataset" && !item.latest ? "Nothing committed" : null;
     return html`
       <li>
-        <span class="cut">${item.name}</span><span class="tiny quiet mono cut">${item.id}</span>
+        <span class="names"><span class="cut">${item.name}</span><span class="tiny quiet mono cut">${item.id}</span></span>
         ${item.state ? html`<state-chip of=${kind === "notebook" ? "notebook" : "job"} state=${item.state} phase=${item.phase ?? ""}></state-chip>` : nothing}
         <span class="grow"></span>
         ${why ? html`<span class="tiny quiet">${why}</span>` : html`<button type="button" class="button small" aria-label="Add ${item.name} (${item.id})" @click=${() => this.#add(kind, item)}><ui-icon name="plus" size="s"></ui-icon>Add</button>`}

@@ -42,7 +42,7 @@ export async function showInTensorboard(member) {
       return html`
         <div class="segments" role="radiogroup" aria-label="In which">
           <label><input type="radio" name="where" value="new" .checked=${where === "new"} @change=${choose("new")}>A new one</label>
-          <label><input type="radio" name="where" value="old" .checked=${where === "old"} @change=${choose("old")}>One that there is</label>
+          <label><input type="radio" name="where" value="old" .checked=${where === "old"} @change=${choose("old")}>An existing one</label>
         </div>
         ${where === "new" ? name : field("board", "TensorBoard", html`<select id="board" name="board">${items.map((item) => html`<option value=${item.id}>${item.name} (${words(item)})</option>`)}</select>`, "One that runs shows it within seconds, at the same address.")}`;
     },

@@ -40,6 +40,12 @@ class TensorboardForm extends Element {
     return (event) => this.#set({ [name]: event.target.value });
   }
 
+  #choose(members) {
+    // What was said of the third is not so of the one that comes to stand there.
+    if (members.length < this.draft.members.length && memberProblem(this.problem)) this.problem = null;
+    this.#set({ members });
+  }
+
   #send = (event) => {
     event.preventDefault();
     this.dispatchEvent(new CustomEvent("send", { detail: { open: event.submitter?.value !== "keep" } }));
@@ -90,7 +96,7 @@ class TensorboardForm extends Element {
   #members() {
     return html`
       <section class="form-section"><h2>What it shows</h2>
-        <member-editor .rows=${this.draft.members} .problem=${this.problem} @edit=${(event) => this.#set({ members: event.detail })}></member-editor>
+        <member-editor .rows=${this.draft.members} .problem=${this.problem} @edit=${(event) => this.#choose(event.detail)}></member-editor>
         <span class="tiny quiet">It may show something else at any time, also while it runs.</span>
       </section>`;
   }

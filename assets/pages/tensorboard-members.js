@@ -21,7 +21,7 @@ class TensorboardMembers extends Element {
       <div class="card">
         <div class="card-head"><h2>What it shows</h2>${add}</div>
         <div class="table-wrap"><table class="members">
-          <thead><tr><th>Name in there</th><th>What it is</th><th class="number hide-narrow">Added</th><th><span class="visually-hidden">Actions</span></th></tr></thead>
+          <thead><tr><th>Name</th><th>What it is</th><th class="number hide-narrow">Added</th><th><span class="visually-hidden">Actions</span></th></tr></thead>
           <tbody>${repeat(members, ({ name }) => name, (member) => this.#row(member))}</tbody>
         </table></div>
       </div>`;
