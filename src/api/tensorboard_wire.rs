@@ -266,7 +266,7 @@ pub fn member_views(now: &TensorBoardNow, members: Vec<MemberNow>) -> Vec<Member
 }
 
 impl From<MemberNow> for MemberView {
-    fn from(MemberNow { member, title }: MemberNow) -> Self {
+    fn from(MemberNow { member, title, .. }: MemberNow) -> Self {
         let (mut at, mut chosen, mut reference) = (None, None, None);
         let (kind, id) = (member.subject.kind(), member.subject.id().to_owned());
         match member.subject {

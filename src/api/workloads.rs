@@ -142,9 +142,7 @@ async fn create_token(
     let target = target(&id, asked.port)?;
     let life = asked.expires_in_seconds.map(Duration::from_secs);
     let (made, _) = services.create_workload_token(&caller, &id, life).await?;
-    let names = &services.settings.names;
-    let (scheme, port) = if names.https { ("https", String::new()) } else { ("http", format!(":{}", names.port)) };
-    let url = format!("{scheme}://{}{port}{}", host(&headers)?.host(), prefix(&target));
+    let url = services.settings.names.path_url(host(&headers)?.host(), &target);
     let view = TokenView { token: made.token.reveal().to_owned(), url, expires_at: made.expires_at };
     Ok((StatusCode::CREATED, Json(view)))
 }

@@ -60,7 +60,7 @@ impl NotebookView {
 
     /// Shows a notebook to a team of that name.
     pub fn of(now: NotebookNow, namespace: &str) -> Self {
-        let state = state(&now);
+        let state = state(now.state, now.notebook.session.as_ref());
         let NotebookNow { notebook, hides_environment: is_of_others, .. } = now;
         let run = notebook.session.as_ref().map(|session| &session.workload);
         Self {
@@ -94,12 +94,11 @@ impl NotebookView {
     }
 }
 
-/// Returns the cloud's word for where a notebook is. It runs once its server answers, and until it can be
-/// started again; one that was never started is stopped.
-fn state(now: &NotebookNow) -> &'static str {
-    let session = now.notebook.session.as_ref();
+/// Returns the cloud's word for where a notebook or a TensorBoard is whose latest session is `session`. It
+/// runs once its server answers, and until it can be started again; one that was never started is stopped.
+pub fn state(state: NotebookState, session: Option<&Session>) -> &'static str {
     let is_torn_down = session.is_none_or(|session| session.workload.teardown_finished_at.is_some());
-    match now.state {
+    match state {
         NotebookState::Created => "Stopped",
         NotebookState::Pending => "Pending",
         NotebookState::Provisioned => "Provisioned",

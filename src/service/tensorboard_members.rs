@@ -5,10 +5,12 @@ use crate::{
     domain::{
         caller::{Action, Caller},
         dataset::Reference,
+        experiment::Experiment,
         id::{ExperimentId, JobId, NotebookId, TensorBoardId},
         tensorboard::{MOST_MEMBERS, Member, Subject, TensorBoard, check_member_name, member_name},
         time::Timestamp,
         user_path::{UserPath, shown},
+        workload::State,
     },
     store::{Tx, experiments, jobs, notebooks, tensorboard_members, tensorboards as rows, versions},
 };
@@ -64,10 +66,7 @@ impl Services {
         id: &TensorBoardId,
         drafts: Vec<MemberDraft>,
     ) -> Result<tensorboards::TensorBoardNow, ServiceError> {
-        caller.may(Action::ChangeTensorBoard)?;
-        let checked = check(drafts)?;
-        let more = notebooks_of(&checked);
-        self.change_members(caller, id, more, move |tx, caller, board, now| add(tx, caller, board, &checked, now)).await
+        self.change_tensorboard_members(caller, id, Vec::new(), drafts).await
     }
 
     /// Takes members away from a TensorBoard, all or none, each named by its name or by the id of what it
@@ -81,42 +80,32 @@ impl Services {
         id: &TensorBoardId,
         named: Vec<String>,
     ) -> Result<tensorboards::TensorBoardNow, ServiceError> {
-        caller.may(Action::ChangeTensorBoard)?;
-        self.change_members(caller, id, Vec::new(), move |tx, _, board, _| {
-            for named in &named {
-                let members = tensorboard_members::of(tx, board.seq)?;
-                let by_name: Vec<_> = members.iter().filter(|member| member.name == *named).collect();
-                let meant = match by_name.is_empty() {
-                    true => members.iter().filter(|member| member.subject.id() == named).collect(),
-                    false => by_name,
-                };
-                if meant.is_empty() {
-                    return Err(ServiceError::not_found("member", format!("“{}”", shown(named.as_bytes()))));
-                }
-                for member in meant {
-                    tensorboard_members::delete(tx, board.seq, &member.name)?;
-                }
-            }
-            Ok(())
-        })
-        .await
+        self.change_tensorboard_members(caller, id, named, Vec::new()).await
     }
 
-    async fn change_members(
+    /// Takes members away from a TensorBoard and then adds others: all of it or nothing, and as one change
+    /// of what it shows.
+    ///
+    /// # Errors
+    /// As [`Self::remove_tensorboard_members`], and then [`Self::add_tensorboard_members`].
+    pub async fn change_tensorboard_members(
         &self,
         caller: &Caller,
         id: &TensorBoardId,
-        more: Vec<NotebookId>,
-        change: impl Fn(&Tx<'_>, &Caller, &TensorBoard, Timestamp) -> Result<(), ServiceError> + Send + Sync + 'static,
+        removed: Vec<String>,
+        added: Vec<MemberDraft>,
     ) -> Result<tensorboards::TensorBoardNow, ServiceError> {
+        caller.may(Action::ChangeTensorBoard)?;
+        let added = check(added)?;
         let before = self.find_tensorboard(caller, id).await?;
-        let homes = self.homes_shown(&before.team, before.seq, more).await?;
+        let homes = self.homes_shown(&before.team, before.seq, notebooks_of(&added)).await?;
         let (services, asker, target) = (self.clone(), caller.clone(), id.clone());
         self.store
             .write(move |tx| {
                 let now = services.clock.now();
                 let board = tensorboards::find(tx, &asker, &target)?;
-                change(tx, &asker, &board, now)?;
+                remove(tx, &board, &removed)?;
+                add(tx, &asker, &board, &added, now)?;
                 services.renew_in(tx, &board, Some(&asker.user), &homes)?;
                 rows::tell(tx, &board.team, &board.id, "changed", now)?;
                 Ok::<_, ServiceError>(())
@@ -174,6 +163,25 @@ pub(super) fn notebooks_of(checked: &[CheckedMember]) -> Vec<NotebookId> {
 fn too_many() -> Invalid {
     let message = format!("a TensorBoard has at most {MOST_MEMBERS} members: make another one for the rest");
     Invalid::new("members", "too_many_members", message)
+}
+
+/// Takes away what is named, be it by the name of a member or by the id of what it shows.
+fn remove(tx: &Tx<'_>, board: &TensorBoard, named: &[String]) -> Result<(), ServiceError> {
+    for named in named {
+        let members = tensorboard_members::of(tx, board.seq)?;
+        let by_name: Vec<_> = members.iter().filter(|member| member.name == *named).collect();
+        let meant = match by_name.is_empty() {
+            true => members.iter().filter(|member| member.subject.id() == named).collect(),
+            false => by_name,
+        };
+        if meant.is_empty() {
+            return Err(ServiceError::not_found("member", format!("“{}”", shown(named.as_bytes()))));
+        }
+        for member in meant {
+            tensorboard_members::delete(tx, board.seq, &member.name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Finds what is meant, of the caller's team, and writes it down.
@@ -256,15 +264,26 @@ pub struct MemberNow {
     pub member: Member,
     /// What people call it; `None` when it was deleted, or is not for this team any more.
     pub title: Option<String>,
+    /// Where a job stands, or the latest run of an experiment; `None` for what never ran, and what does not.
+    pub state: Option<State>,
 }
 
 /// Looks up what the members of a TensorBoard are.
 pub(super) fn look(connection: &rusqlite::Connection, board: &TensorBoard) -> Result<Vec<MemberNow>, ServiceError> {
     let mut looked = Vec::new();
     for member in tensorboard_members::of(connection, board.seq)? {
+        let mut state = None;
         let title = match &member.subject {
-            Subject::Job(id) => jobs::get(connection, &board.team, id)?.map(|(job, _)| job.workload.name),
-            Subject::Experiment(id) => experiments::get(connection, &board.team, id)?.map(|found| found.name),
+            Subject::Job(id) => {
+                let found = jobs::get(connection, &board.team, id)?.map(|(job, _)| job.workload);
+                state = found.as_ref().map(|run| run.state);
+                found.map(|run| run.name)
+            }
+            Subject::Experiment(id) => {
+                let found = experiments::get(connection, &board.team, id)?;
+                state = found.as_ref().and_then(Experiment::state);
+                found.map(|found| found.name)
+            }
             Subject::Notebook { id, .. } => {
                 let found = notebooks::get(connection, id)?.filter(|notebook| notebook.team == board.team);
                 found.map(|notebook| notebook.name)
@@ -276,7 +295,7 @@ pub(super) fn look(connection: &rusqlite::Connection, board: &TensorBoard) -> Re
                 dataset.filter(|_| version.is_some()).map(|dataset| dataset.name)
             }
         };
-        looked.push(MemberNow { member, title });
+        looked.push(MemberNow { member, title, state });
     }
     Ok(looked)
 }

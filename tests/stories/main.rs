@@ -30,6 +30,7 @@ mod gradient_jobs;
 mod gradient_metrics;
 mod gradient_notebooks;
 mod gradient_projects;
+mod gradient_tensorboards;
 mod hostile_data;
 mod hostile_input;
 mod imports;
