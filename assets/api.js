@@ -35,6 +35,13 @@ function encodePath(path) {
   return path.split("/").map(encodeURIComponent).join("/");
 }
 
+/** Browsers of a few years ago want a websocket's address whole. */
+function socketAddress(path) {
+  const address = new URL(url(path), location.href);
+  address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+  return address.href;
+}
+
 /** The headers by which the daemon knows this page. */
 function signedHeaders() {
   const proof = localStorage.getItem(PROOF);
@@ -167,6 +174,11 @@ export const api = {
   gradientEnvironment: () => request("GET", "/gradient/environment"),
   createJob: (spec, idempotencyKey) => post("/jobs", spec, { idempotencyKey }),
   openWorkload: (id, what) => post(`/workloads/${id}/open`, what),
+  terminals: (id) => get(`/workloads/${id}/terminals`),
+  openTerminal: (id, size) => post(`/workloads/${id}/terminals`, size),
+  closeTerminal: (id, terminal) => remove(`/workloads/${id}/terminals/${terminal}`),
+  /** A websocket. It takes no header, so this page shows what is its own as a protocol that it offers. */
+  attachTerminal: (id, terminal) => new WebSocket(socketAddress(`/workloads/${id}/terminals/${terminal}/attach`), ["gradientd.terminal", `gradientd.session.${localStorage.getItem(PROOF) ?? ""}`]),
   createWorkloadToken: (id, what) => post(`/workloads/${id}/tokens`, what),
   stopJob: (id) => post(`/jobs/${id}/stop`),
   deleteJob: (id) => remove(`/jobs/${id}`),
@@ -187,6 +199,19 @@ export const api = {
   forkNotebook: (id, changes = {}) => post(`/notebooks/${id}/fork`, changes),
   deleteNotebook: (id) => remove(`/notebooks/${id}`),
   sessions: (id, query) => get(`/notebooks/${id}/sessions`, query),
+  integrations: (id) => get(`/notebooks/${id}/integrations`),
+  putIntegration: (id, name, what) => put(`/notebooks/${id}/integrations/${encodeURIComponent(name)}`, what),
+  removeIntegration: (id, name) => remove(`/notebooks/${id}/integrations/${encodeURIComponent(name)}`),
+
+  tensorboards: (query) => get("/tensorboards", query),
+  tensorboard: (id) => get(`/tensorboards/${id}`),
+  createTensorboard: (spec, idempotencyKey) => post("/tensorboards", spec, { idempotencyKey }),
+  changeTensorboard: (id, changes) => patch(`/tensorboards/${id}`, changes),
+  startTensorboard: (id) => post(`/tensorboards/${id}/start`),
+  stopTensorboard: (id) => post(`/tensorboards/${id}/stop`),
+  addMembers: (id, members) => post(`/tensorboards/${id}/members`, { members }),
+  removeMember: (id, name) => remove(`/tensorboards/${id}/members/${encodeURIComponent(name)}`),
+  deleteTensorboard: (id) => remove(`/tensorboards/${id}`),
 
   logLines: (id, query, options) => get(`/jobs/${id}/logs`, query, options),
   charts: (id) => get(`/jobs/${id}/charts`),
@@ -225,6 +250,8 @@ export const api = {
   abortMultipart: (id, version, upload) => remove(`${versionPath(id, version)}/multipart/${upload}`),
   imports: (id, version) => get(`${versionPath(id, version)}/imports`),
   startImport: (id, version, source) => post(`${versionPath(id, version)}/imports`, source),
+  allImports: (query) => get("/imports", query),
+  import: (id) => get(`/imports/${id}`),
   cancelImport: (id) => remove(`/imports/${id}`),
 
   entries: (root, folder, query, options) => get(`${filesPath(root)}/list`, { ...(folder.path ? named(folder) : {}), ...query }, options),
@@ -287,6 +314,7 @@ export const addresses = {
   jobs: () => location.origin + url("/jobs"),
   experiments: () => location.origin + url("/experiments"),
   notebooks: () => location.origin + url("/notebooks"),
+  tensorboards: () => location.origin + url("/tensorboards"),
 };
 
 /** A file's path in an address. A name that is not UTF-8 travels as the bytes that it is. */

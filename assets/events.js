@@ -5,7 +5,7 @@
 
 import { addresses } from "/api.js";
 
-const KINDS = ["job", "experiment", "notebook", "project", "secret", "key", "gpu", "queue", "dataset", "version", "import", "storage_provider"];
+const KINDS = ["job", "experiment", "notebook", "tensorboard", "project", "secret", "key", "gpu", "queue", "dataset", "version", "import", "storage_provider"];
 const HIDDEN_GRACE_MILLIS = 15_000;
 const FIRST_RETRY_MILLIS = 1_000;
 const LAST_RETRY_MILLIS = 15_000;

@@ -150,6 +150,14 @@ pub fn open(config: &Config) -> anyhow::Result<Rooms> {
             },
             longest_shutdown: config.notebooks.longest_shutdown.0,
         },
+        terminals: service::live_terminals::TerminalRules {
+            detached: config.terminals.detached.0,
+            per_workload: config.terminals.per_workload as usize,
+        },
+        tensorboards: service::tensorboards::TensorBoardRules {
+            image: config.tensorboards.image.clone(),
+            idle: Some(config.tensorboards.idle.0).filter(|idle| !idle.is_zero()),
+        },
     };
     let label_key = sealer.derive("gradientd 2026 labels of containers");
     let services = Services::new(
@@ -211,6 +219,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
         data: rooms.data.clone(),
         board: Arc::clone(&rooms.board),
         log_hub: Arc::clone(&rooms.log_hub),
+        flights: Arc::default(),
         clock: Arc::clone(&rooms.clock),
         died: reconcile::engine::Died::default(),
         settings: Arc::new(loop_settings(&config, box_id)),
@@ -224,7 +233,11 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
     reconcile::samples::start(&works);
     reconcile::collect::start(&works);
     reconcile::notebooks::start(&works);
+    reconcile::notebook_data::start(&works);
+    reconcile::tensorboards::start(&works);
     reconcile::forks::start(&works);
+    reconcile::terminals::start(&works);
+    reconcile::sources::start(&works);
     reconcile::imports::start(&works);
     reconcile::usage::start(&works);
     reconcile::gc::start(&works);
@@ -431,5 +444,13 @@ fn loop_settings(config: &Config, box_id: String) -> reconcile::Settings {
         fsck_interval: config.storage.fsck_interval.0,
         fsck_percent: config.storage.fsck_percent,
         notebook_ready: config.notebooks.ready.0,
+        sources: reconcile::SourceSettings {
+            image: config.s3_sources.image.clone(),
+            memory_bytes: config.s3_sources.memory.0,
+            cache_bytes: config.s3_sources.cache.0,
+            flush: config.s3_sources.flush.0,
+            fuse: host::Fuse::default(),
+        },
+        tensorboard_ready: config.tensorboards.ready.0,
     }
 }

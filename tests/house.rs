@@ -87,6 +87,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rcgen", &["auth"]),
     ("x509_parser", &["auth"]),
     ("tokio_rustls", &["auth"]),
+    ("serde_saphyr", &["domain"]),
 ];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {

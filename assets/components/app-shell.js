@@ -14,6 +14,7 @@ const PLACES = [
   { path: "/jobs", name: "Jobs", icon: "layers" },
   { path: "/notebooks", name: "Notebooks", icon: "notebook-text" },
   { path: "/experiments", name: "Experiments", icon: "rotate-ccw" },
+  { path: "/tensorboards", name: "TensorBoards", icon: "chart-line" },
   { path: "/projects", name: "Projects", icon: "folder" },
   { path: "/datasets", name: "Datasets", icon: "database" },
   { path: "/storage", name: "Storage", icon: "hard-drive" },

@@ -11,10 +11,13 @@ import { copyName, join, parentOf } from "/components/file-root.js";
 import { FileTasks } from "/components/file-tasks.js";
 import { Resource } from "/components/resource.js";
 import { empty } from "/components/states.js";
+import { tensorboardButton } from "/components/tensorboard-dialog.js";
 import { toast } from "/components/toast-list.js";
 import { droppedFiles } from "/components/upload-files.js";
 import { uploadQueue } from "/components/upload-queue.js";
 import { rootTarget } from "/components/upload-targets.js";
+import { askVersion } from "/components/version-dialog.js";
+import { VersionTasks } from "/components/version-tasks.js";
 import "/components/meter-bar.js";
 import "/components/root-file.js";
 import "/components/time-ago.js";
@@ -33,7 +36,8 @@ class FileBrowser extends Element {
   start() {
     this.listing = new Resource(this, () => this.#fetch());
     this.tasks = new FileTasks(() => this.update(), () => this.listing.refresh());
-    this.onRemoved(() => this.tasks.close());
+    this.versions = new VersionTasks(this.root.id, () => this.update());
+    this.onRemoved(() => (this.tasks.close(), this.versions.close()));
     this.every(LOOK_MILLIS, () => this.listing.refresh());
   }
 
@@ -72,7 +76,7 @@ class FileBrowser extends Element {
     this.open = this.root.notebook;
     return html`
       ${this.uploading && !this.fixed ? html`<upload-panel .target=${rootTarget(this.root.id)} .into=${this.path} .curl=${this.#uploadAsCurl()} @uploaded=${() => this.listing.load()}></upload-panel>` : nothing}
-      ${this.tasks.view()}
+      ${this.tasks.view()} ${this.versions.view()}
       <div class="files-pane ${this.file ? "with-file" : ""}">
         <section class="card folder-card" aria-label="Files" @dragover=${this.#over} @dragleave=${this.#out} @drop=${this.#dropped}>
           <div class="card-head">${this.#crumbs()}${this.#tools()}</div>
@@ -100,6 +104,7 @@ class FileBrowser extends Element {
           <button class="button small" aria-pressed=${this.uploading ? "true" : "false"} @click=${() => { this.uploading = !this.uploading; this.update(); }}><ui-icon name="upload" size="s"></ui-icon>Upload</button>
           <button class="button small" @click=${this.#newFolder}><ui-icon name="folder-plus" size="s"></ui-icon>New folder</button>
           <button class="button small" @click=${this.#newFile}><ui-icon name="plus" size="s"></ui-icon>New file</button>`}
+        ${this.root.shown && !this.fixed ? tensorboardButton(this.root.shown(this.path), { small: true }) : nothing}
         <a class="button small" href=${addresses.entriesArchive(this.root.id, here)} download><ui-icon name="download" size="s"></ui-icon>Download ${this.path ? "folder" : "all"}</a>
         <button class="button small ghost icon-only" aria-label="Look again" title="Look again" @click=${() => this.listing.load()}><ui-icon name="refresh-cw" size="s"></ui-icon></button>
       </div>`;
@@ -116,6 +121,7 @@ class FileBrowser extends Element {
         ${this.fixed ? nothing : html`
           ${one ? html`<button class="button small" @click=${() => this.#rename(one)}><ui-icon name="pencil" size="s"></ui-icon>Rename</button>
             <button class="button small" @click=${() => this.#duplicate(one)}><ui-icon name="copy" size="s"></ui-icon>Duplicate</button>` : nothing}
+          <button class="button small" @click=${() => this.#makeVersion(entries)}><ui-icon name="database" size="s"></ui-icon>New dataset version…</button>
           <button class="button small" @click=${() => this.#move(entries)}><ui-icon name="folder-input" size="s"></ui-icon>Move</button>
           <button class="button small danger" @click=${() => this.#delete(entries)}><ui-icon name="trash-2" size="s"></ui-icon>Delete</button>`}
         <button class="button small ghost" @click=${() => this.#mark([])}>Clear</button>
@@ -199,6 +205,13 @@ class FileBrowser extends Element {
     if (!(await askName({ title, label: "Into the folder", action: "Move", value: this.path, placeholder: "the top", optional: true, hint: `A path beneath ${this.root.label}. Nothing that is there is replaced.`, send }))) return this.listing.load();
     this.#mark([]);
     setQuery({ file: null });
+  }
+
+  async #makeVersion(entries) {
+    const version = await askVersion(this.root, this.path, entries);
+    if (!version) return;
+    this.#mark([]);
+    this.versions.follow(version.import);
   }
 
   async #delete(entries) {

@@ -2,16 +2,20 @@
 import { addresses, api } from "/api.js";
 
 /** The files of a notebook: what its sessions see in /notebooks. */
-export function notebookFiles({ id, ready, phase }) {
-  return root(id, "/notebooks", { notebook: ready && phase === "running" ? id : null, none: "Nothing is in /notebooks yet. Drop files here, or start the notebook and work in it." });
+export function notebookFiles({ id, name, project, ready, phase }) {
+  const shown = (path) => ({ kind: "notebook", id, path, title: path ? `${name}/${path}` : name, project: project.id });
+  return root(id, "/notebooks", { notebook: ready && phase === "running" ? id : null, shown, none: "Nothing is in /notebooks yet. Drop files here, or start the notebook and work in it." });
 }
 
 /** The files that the team's jobs and notebooks share: what they see in /storage. */
 export function teamFiles() {
-  return root("storage", "/storage", { notebook: null, none: "Jobs and notebooks of the team keep here what they share. Drop files here, or write to /storage from any of them." });
+  return root("storage", "/storage", { notebook: null, shown: null, none: "Jobs and notebooks of the team keep here what they share. Drop files here, or write to /storage from any of them." });
 }
 
-/** `notebook` is one in which a file can be opened now, or null; `none` is said of an empty root. */
+/**
+ * `notebook` is one in which a file can be opened now, or null; `shown(folder)` is how a TensorBoard shows
+ * a folder, or null where none can; `none` is said of an empty root.
+ */
 function root(id, label, facts) {
   return {
     id,

@@ -2,7 +2,7 @@
 import { html, render } from "/html.js";
 import { go } from "/router.js";
 
-const PLACES = { o: ["/", "Overview"], j: ["/jobs", "Jobs"], n: ["/jobs/new", "New job"], e: ["/experiments", "Experiments"], p: ["/projects", "Projects"], d: ["/datasets", "Datasets"], t: ["/storage", "Storage"], s: ["/secrets", "Secrets"], k: ["/keys", "Keys"] };
+const PLACES = { o: ["/", "Overview"], j: ["/jobs", "Jobs"], n: ["/jobs/new", "New job"], e: ["/experiments", "Experiments"], b: ["/tensorboards", "TensorBoards"], p: ["/projects", "Projects"], d: ["/datasets", "Datasets"], t: ["/storage", "Storage"], s: ["/secrets", "Secrets"], k: ["/keys", "Keys"] };
 const SECOND_KEY_MILLIS = 1200;
 
 let leader = 0; // When "g" was pressed.

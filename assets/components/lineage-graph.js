@@ -1,10 +1,12 @@
-// <lineage-graph .graph=${{ nodes, edges }} .datasetId=${id}>: which job made a version of which, and who read it.
+// <lineage-graph .graph=${{ nodes, edges }} .datasetId=${id}>: which job made a version of which, whose files it
+// holds, and who read it.
 import { html, nothing, svg } from "/html.js";
 import { go } from "/router.js";
 import { Element, reactive } from "/components/element.js";
 import { BOX, layOut } from "/components/lineage-layout.js";
 
-const ROLE = { parent: "is the parent of", input: "was read by", output: "made", public: "was mounted in" };
+const ROLE = { parent: "is the parent of", input: "was read by", output: "made", public: "was mounted in", files: "gave files to" };
+const ADDRESS = { job: (id) => `/jobs/${id}`, notebook: (id) => `/notebooks/${id}`, storage: () => "/storage/files" };
 const LABEL_LENGTH = 20;
 const STATE_LENGTH = 26; // In smaller type.
 
@@ -14,23 +16,23 @@ class LineageGraph extends Element {
     const labels = new Map(nodes.map((node) => [node.id, nameOf(node)]));
     return html`
       <div class="lineage" tabindex="0" role="region" aria-label="Lineage graph">
-        <svg width=${width} height=${height} viewBox="0 0 ${width} ${height}" role="group" aria-label="Versions and jobs">
+        <svg width=${width} height=${height} viewBox="0 0 ${width} ${height}" role="group" aria-label="Versions, jobs and notebooks">
           <defs><marker id="lineage-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0,0 L8,4 L0,8 z" class="arrow"></path></marker></defs>
           ${edges.map((edge) => svg`<path class="edge" data-role=${edge.role} d=${edge.path} marker-end="url(#lineage-arrow)"><title>${labels.get(edge.from)} ${ROLE[edge.role] ?? "leads to"} ${labels.get(edge.to)}</title></path>`)}
           ${nodes.map((node) => this.#node(node))}
         </svg>
       </div>
-      <p class="tiny quiet legend"><span class="key version"></span>version <span class="key job"></span>job <span class="key dashed"></span>parent <span class="key line"></span>read or made</p>`;
+      <p class="tiny quiet legend"><span class="key version"></span>version <span class="key job"></span>job or notebook <span class="key dashed"></span>parent <span class="key line"></span>read or made</p>`;
   }
 
   #node(node) {
-    const address = node.kind === "job" ? `/jobs/${node.id}` : this.#versionAddress(node.id);
+    const address = ADDRESS[node.kind]?.(node.id) ?? this.#versionAddress(node.id);
     const name = nameOf(node);
-    const state = node.kind === "version" && node.label ? `${node.state} · ${node.label}` : (node.state ?? "deleted");
+    const state = stateOf(node);
     return svg`
       <a href=${address} class="node" data-kind=${node.kind} data-state=${node.state ?? nothing} aria-label="${node.kind} ${name}, ${state}" @click=${follow}>
         <title>${node.kind} ${name}, ${state}</title>
-        <rect x=${node.x} y=${node.y} width=${BOX.width} height=${BOX.height} rx=${node.kind === "job" ? BOX.height / 2 : 8}></rect>
+        <rect x=${node.x} y=${node.y} width=${BOX.width} height=${BOX.height} rx=${node.kind === "version" ? 8 : BOX.height / 2}></rect>
         <text x=${node.x + 14} y=${node.y + 19} class="name">${cut(name, LABEL_LENGTH)}</text>
         <text x=${node.x + 14} y=${node.y + 34} class="state">${cut(state, STATE_LENGTH)}</text>
       </a>`;
@@ -46,6 +48,13 @@ class LineageGraph extends Element {
 /** A version is named by its id, since it may have no tag or many; a job by its name. */
 function nameOf({ kind, id, label }) {
   return kind === "version" ? id.slice(id.lastIndexOf(":") + 1) : label || id;
+}
+
+/** A notebook's own state says nothing about what was taken from it. */
+function stateOf({ kind, label, state }) {
+  if (kind === "notebook") return "notebook";
+  if (kind === "storage") return "files of the team";
+  return kind === "version" && label ? `${state} · ${label}` : (state ?? "deleted");
 }
 
 function cut(text, length) {

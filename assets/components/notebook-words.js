@@ -39,15 +39,18 @@ export function notebookNote(notebook) {
     const copied = notebook.copying === true ? "" : (notebook.copying.message ?? "");
     return { tone: "waiting", icon: "copy", title: "Its files are being copied", text: copied || "It can be started when all of them are there." };
   }
-  if (notebook.phase === "queued") {
-    const { position, reason } = notebook.queue ?? {};
-    return { tone: "waiting", icon: "clock", title: position ? `Number ${position} in the queue` : "In the queue", text: reason ?? "" };
-  }
+  if (notebook.phase === "queued") return queueNote(notebook);
   if (notebook.state === "failed" || notebook.state === "error") {
     return { tone: "bad", icon: "circle-alert", title: sentence(notebook.message) || "It ended badly", text: "Its files are kept.", log: Boolean(notebook.session) };
   }
   if (notebook.message && !isLive(notebook)) return { tone: "quiet", icon: "clock", title: sentence(notebook.message), text: "" };
   return null;
+}
+
+/** What is said of a session that waits for its machine. */
+export function queueNote({ queue }) {
+  const { position, reason } = queue ?? {};
+  return { tone: "waiting", icon: "clock", title: position ? `Number ${position} in the queue` : "In the queue", text: reason ?? "" };
 }
 
 /** Which of its limits ends a session first, if nothing is done: { at, idle }, or null where none does. */
@@ -68,6 +71,7 @@ export function extended(session, more, now = Date.now()) {
   return Math.round(Math.max(0, left) + more);
 }
 
-function sentence(message) {
+/** A message of the API as the beginning of a sentence. */
+export function sentence(message) {
   return message ? message.charAt(0).toUpperCase() + message.slice(1) : "";
 }

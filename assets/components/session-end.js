@@ -1,5 +1,5 @@
 // <session-end .notebook=${…}>: when its session ends and why, what counted last as activity, and more
-// time. Emits "changed" when more was given.
+// time. Emits "changed" when more was given. With of="tensorboard", of one of those.
 import { html, nothing } from "/html.js";
 import { api } from "/api.js";
 import { duration } from "/format.js";
@@ -12,6 +12,10 @@ import "/components/time-left.js";
 const HOUR = 3600;
 const STEPS = [HOUR, 4 * HOUR, 12 * HOUR];
 const LOOK_MILLIS = 15_000;
+const WORDS = {
+  notebook: { idle: "if nothing is done", moves: "Any work in a kernel or a terminal moves that." },
+  tensorboard: { idle: "if nobody looks at it", moves: "Every look at it moves that." },
+};
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const dayAndClock = new Intl.DateTimeFormat(undefined, { weekday: "short", hour: "2-digit", minute: "2-digit" });
@@ -19,6 +23,10 @@ const dayAndClock = new Intl.DateTimeFormat(undefined, { weekday: "short", hour:
 class SessionEnd extends Element {
   start() {
     this.every(LOOK_MILLIS, () => this.update()); // So that it warns when the end comes near.
+  }
+
+  get words() {
+    return WORDS[this.getAttribute("of") ?? "notebook"];
   }
 
   view() {
@@ -41,13 +49,13 @@ class SessionEnd extends Element {
 
   #headline(end) {
     if (!end) return this.notebook.ready ? "It runs until somebody stops it" : "Its time begins when it runs";
-    return end.idle ? html`Stops in <time-left until=${end.at}></time-left> if nothing is done` : html`Stops in <time-left until=${end.at}></time-left>`;
+    return end.idle ? html`Stops in <time-left until=${end.at}></time-left> ${this.words.idle}` : html`Stops in <time-left until=${end.at}></time-left>`;
   }
 
   #why(session, end) {
     if (!end.idle) return html`At ${when(end.at)}, when its time is over.${this.notebook.spec.idleSeconds === null ? " It is not stopped for being idle." : nothing}`;
     const latest = session.shutsDownAt ? html` At the latest in <time-left until=${session.shutsDownAt}></time-left>, at ${when(session.shutsDownAt)}.` : nothing;
-    return html`Any work in a kernel or a terminal moves that.${latest}`;
+    return html`${this.words.moves}${latest}`;
   }
 
   #more(session, step) {

@@ -9,6 +9,7 @@ import { isFinished } from "/components/job-words.js";
 import { Page } from "/components/page.js";
 import { Resource } from "/components/resource.js";
 import { empty } from "/components/states.js";
+import { tensorboardButton } from "/components/tensorboard-dialog.js";
 import { toast } from "/components/toast-list.js";
 import "/components/code-block.js";
 import "/components/state-chip.js";
@@ -43,6 +44,7 @@ export default class ExperimentPage extends Page {
       <header class="page-head">
         <div class="job-title"><h1>${experiment.name}</h1><state-chip state=${experiment.state} phase=${run?.phase ?? ""} role="status"></state-chip></div>
         <div class="actions">
+          ${tensorboardButton({ kind: "experiment", id: experiment.id, title: experiment.name, project: experiment.project.id })}
           ${runs
             ? html`<button class="button danger" ?disabled=${this.asking} @click=${this.#stop}><ui-icon name="square" size="s"></ui-icon>Stop</button>`
             : html`<button class="button danger" @click=${() => this.#delete(experiment)}><ui-icon name="trash-2" size="s"></ui-icon>Delete</button>

@@ -9,18 +9,20 @@ import { jobData } from "/components/job-data.js";
 import { openWorkload } from "/components/open-workload.js";
 import { Page } from "/components/page.js";
 import { Resource } from "/components/resource.js";
+import { tensorboardButton } from "/components/tensorboard-dialog.js";
 import { toast } from "/components/toast-list.js";
 import "/components/job-timeline.js";
 import "/components/log-view.js";
 import "/components/meter-bar.js";
 import "/components/state-chip.js";
+import "/components/terminal-view.js";
 import "/components/time-ago.js";
 import "/pages/job-artifacts.js";
 import "/pages/job-charts.js";
 import "/pages/job-metrics.js";
 import "/pages/job-spec.js";
 
-const TABS = { log: "Log", charts: "Charts", metrics: "Metrics", artifacts: "Artifacts", spec: "Spec" };
+const TABS = { log: "Log", terminal: "Terminal", charts: "Charts", metrics: "Metrics", artifacts: "Artifacts", spec: "Spec" };
 
 export default class JobPage extends Page {
   start() {
@@ -51,6 +53,7 @@ export default class JobPage extends Page {
         <div class="job-title"><h1>${job.name}</h1><state-chip state=${job.state} phase=${job.phase ?? ""} role="status"></state-chip></div>
         <div class="actions">
           ${isFinished(job) ? nothing : html`<button class="button danger" ?disabled=${this.stopping} @click=${this.#stop}><ui-icon name="square" size="s"></ui-icon>${this.stopping ? "Stopping…" : "Stop"}</button>`}
+          ${tensorboardButton({ kind: "job", id: job.id, title: job.name, project: job.project.id })}
           <a class="button" href="/jobs/new?clone=${job.id}"><ui-icon name="copy" size="s"></ui-icon>Clone</a>
           ${isFinished(job) ? html`<button class="button danger" @click=${() => this.#delete(job)}><ui-icon name="trash-2" size="s"></ui-icon>Delete</button>` : nothing}
         </div>
@@ -100,6 +103,8 @@ export default class JobPage extends Page {
 
   #tab(tab, job) {
     switch (tab) {
+      case "terminal":
+        return html`<terminal-view .workload=${job.id} .run=${job.id} .why=${whyNoTerminal(job)}></terminal-view>`;
       case "charts":
         return html`<job-charts .job=${job}></job-charts>`;
       case "metrics":
@@ -137,6 +142,13 @@ export default class JobPage extends Page {
       toast(problem.detail, "bad");
     }
   }
+}
+
+/** Why no terminal can be opened in the job, or nothing. */
+function whyNoTerminal(job) {
+  if (job.state === "running") return null;
+  if (isFinished(job)) return "The job is over, and its container is gone. Clone it, and open a terminal while the new one runs.";
+  return "The job does not run yet. A terminal can be opened as soon as it does.";
 }
 
 /** "#L12" names the twelfth line, which the API counts from 0. */

@@ -45,7 +45,7 @@ class NotebookSessions extends Element {
         <tbody>${repeat(items, (session) => session.id, (session) => html`
           <tr>
             <td class="mono"><a class="link" href=${link(session, "log")}>${session.id}</a></td>
-            <td><state-chip of="notebook" state=${session.state === "cancelled" && session.startedAt ? "stopped" : session.state}></state-chip>${session.exitCode ? html`<div class="tiny quiet">exit code ${session.exitCode}</div>` : nothing}</td>
+            <td><state-chip of="notebook" state=${session.state}></state-chip>${session.message ? html`<div class="tiny quiet">${session.message}</div>` : nothing}</td>
             <td class="number soft hide-narrow">${session.gpus.length || "–"}</td>
             <td class="number hide-narrow">${session.startedAt ? html`<time-ago at=${session.startedAt} until=${session.finishedAt ?? ""}></time-ago>` : html`<span class="quiet">–</span>`}</td>
             <td class="number quiet"><time-ago at=${session.createdAt}></time-ago></td>

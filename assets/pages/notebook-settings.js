@@ -20,7 +20,7 @@ class NotebookSettings extends Element {
   view() {
     return html`
       <div class="settings">
-        ${isLive(this.notebook) ? html`<p class="small quiet page-note">Name, tags, sharing and when it stops count at once. All else counts from its next start on.</p>` : ""}
+        ${isLive(this.notebook) ? html`<p class="small quiet page-note">Name, tags, sharing, datasets and when it stops count at once. All else counts from its next start on.</p>` : ""}
         <notebook-form mode="edit" .draft=${this.draft} .problem=${this.problem} .busy=${this.busy} @send=${this.#send}></notebook-form>
       </div>`;
   }
@@ -33,7 +33,7 @@ class NotebookSettings extends Element {
     try {
       await api.changeNotebook(this.notebook.id, changes);
       this.before = structuredClone(this.draft);
-      toast(isLive(this.notebook) ? "Saved. What it runs with counts from its next start on." : "Saved.");
+      toast(isLive(this.notebook) ? "Saved. What its container is made of counts from its next start on." : "Saved.");
       this.dispatchEvent(new CustomEvent("changed"));
     } catch (problem) {
       this.problem = problem;

@@ -18,13 +18,15 @@ import "/components/log-view.js";
 import "/components/meter-bar.js";
 import "/components/session-end.js";
 import "/components/state-chip.js";
+import "/components/terminal-view.js";
 import "/components/time-ago.js";
 import "/pages/job-metrics.js";
 import "/pages/notebook-connect.js";
+import "/pages/notebook-data.js";
 import "/pages/notebook-sessions.js";
 import "/pages/notebook-settings.js";
 
-const TABS = { files: "Files", log: "Log", metrics: "Metrics", connect: "Connect", sessions: "Sessions", settings: "Settings" };
+const TABS = { files: "Files", data: "Data", terminal: "Terminal", log: "Log", metrics: "Metrics", connect: "Connect", sessions: "Sessions", settings: "Settings" };
 /** What others see of a notebook that is public. */
 const PUBLIC_TABS = ["files"];
 
@@ -44,15 +46,16 @@ export default class NotebookPage extends Page {
     if (change.kind === "queue" && this.notebook.value?.phase !== "queued") return;
     if (change.change === "deleted") return go("/notebooks", { replace: true });
     this.notebook.refresh();
+    this.querySelector("notebook-data")?.changed();
   }
 
   view() {
     return this.notebook.show((notebook) => this.#notebook(notebook));
   }
 
-  /** Another team's shows no environment. */
+  /** Another team's shows no project. */
   #isOwn(notebook) {
-    return notebook.spec.env !== null && notebook.spec.env !== undefined;
+    return Boolean(notebook.project);
   }
 
   #notebook(notebook) {
@@ -61,13 +64,13 @@ export default class NotebookPage extends Page {
     const tabs = Object.entries(TABS).filter(([name]) => own || PUBLIC_TABS.includes(name));
     const tab = tabs.some(([name]) => name === this.route.params.tab) ? this.route.params.tab : "files";
     return html`
-      <nav class="crumbs" aria-label="Where this is"><a href="/notebooks">Notebooks</a><ui-icon name="chevron-right" size="s"></ui-icon>${own ? html`<a href="/projects/${notebook.project.id}">${notebook.project.name}</a>` : html`<span>${notebook.project.name}</span>`}</nav>
+      <nav class="crumbs" aria-label="Where this is"><a href="/notebooks">Notebooks</a>${notebook.project ? html`<ui-icon name="chevron-right" size="s"></ui-icon><a href="/projects/${notebook.project.id}">${notebook.project.name}</a>` : nothing}</nav>
       <header class="page-head">
         <div class="job-title"><inline-name .name=${notebook.name} ?fixed=${!own} @rename=${(event) => this.#rename(event.detail)}></inline-name><state-chip of="notebook" state=${notebook.state} phase=${phaseWord(notebook)} role="status"></state-chip></div>
         <div class="actions">${this.#actions(notebook, own)}</div>
       </header>
       <div class="job-summary">
-        ${this.#note(notebook, own)} ${this.#progress(notebook)}
+        ${this.#note(notebook, own)} ${this.#progress(notebook)} ${this.#dataNote(notebook)}
         ${own && isLive(notebook) && notebook.session ? html`<session-end .notebook=${notebook} @changed=${() => this.notebook.load()}></session-end>` : nothing}
         <div class="facts-line">${this.#facts(notebook)}</div>
       </div>
@@ -107,6 +110,13 @@ export default class NotebookPage extends Page {
     return html`<meter-bar .label=${what} .text=${totalBytes ? `${bytes(doneBytes)} of ${bytes(totalBytes)}` : doneBytes ? bytes(doneBytes) : ""} .value=${totalBytes ? doneBytes / totalBytes : 0}></meter-bar>`;
   }
 
+  /** Shown on every tab but its own, which says more. */
+  #dataNote({ id, dataProblems }) {
+    if (!dataProblems?.length || this.route.params.tab === "data") return nothing;
+    const [{ name, message }] = dataProblems;
+    return html`<div class="note" data-tone="warn" role="status"><ui-icon name="triangle-alert"></ui-icon><div><strong>${dataProblems.length === 1 ? "Some data is not there" : `${dataProblems.length} parts of its data are not there`}</strong><div class="small soft">${name ? html`<code>/datasets/${name}</code>: ` : nothing}${message} <a class="link" href="/notebooks/${id}/data">Look at its data</a></div></div></div>`;
+  }
+
   #facts(notebook) {
     const { spec, session, size } = notebook;
     const fact = (icon, content, title = "") => html`<span title=${title}><ui-icon name=${icon} size="s"></ui-icon>${content}</span>`;
@@ -132,6 +142,10 @@ export default class NotebookPage extends Page {
       case "metrics":
         if (!run) return html`<div class="card">${empty({ icon: "terminal", title: "It was never started", text: "Each session has a log and metrics of its own." })}</div>`;
         return html`${run.id === notebook.session?.id ? nothing : html`<p class="small quiet page-note">Of the earlier session ${run.id}. <a class="link" href="/notebooks/${notebook.id}/${tab}">Go to the latest</a></p>`}${this.#ofSession(tab, run)}`;
+      case "terminal":
+        return html`<terminal-view .workload=${notebook.id} .run=${notebook.session?.id} .why=${whyNoTerminal(notebook)}></terminal-view>`;
+      case "data":
+        return html`<notebook-data .notebook=${notebook}></notebook-data>`;
       case "connect":
         return html`<notebook-connect .notebook=${notebook}></notebook-connect>`;
       case "sessions":
@@ -213,4 +227,11 @@ export default class NotebookPage extends Page {
     }
   }
 }
+
+/** Why no terminal can be opened in the notebook, or nothing. */
+function whyNoTerminal(notebook) {
+  if (notebook.session?.state === "running") return null;
+  return isLive(notebook) ? "The notebook is on its way. A terminal can be opened as soon as its container runs." : "The notebook does not run. Start it, then open a terminal.";
+}
+
 customElements.define("notebook-page", NotebookPage);

@@ -5,6 +5,7 @@ import { bytes, cores, count, jobAsCurl, percent, userName } from "/format.js";
 import { Page } from "/components/page.js";
 import { Resource } from "/components/resource.js";
 import { empty } from "/components/states.js";
+import { runPage } from "/components/job-words.js";
 import "/components/code-block.js";
 import "/components/gpu-meter.js";
 import "/components/meter-bar.js";
@@ -23,7 +24,7 @@ export default class OverviewPage extends Page {
     this.queue = new Resource(this, api.queue);
     const refreshAll = () => [this.box, this.gpus, this.queue].forEach((resource) => resource.refresh());
     [this.box, this.gpus, this.queue].forEach((resource) => resource.load());
-    this.watch(["job", "gpu", "queue"], refreshAll);
+    this.watch(["job", "notebook", "gpu", "queue"], refreshAll);
     this.every(MEASURE_MILLIS, () => {
       this.box.load();
       this.gpus.load();
@@ -103,7 +104,7 @@ export default class OverviewPage extends Page {
     if (!items.length) return empty({ icon: "play", title: "Nothing runs", text: "The whole box is free.", actions: html`<a class="button small" href="/jobs/new">Start a job</a>` });
     return html`<ul class="work-list">${repeat(items, (job) => job.jobId, (job) => html`
       <li>
-        <a class="cut row-link" href="/jobs/${job.jobId}">${job.name}</a>
+        <a class="cut row-link" href=${runPage(job)}>${job.name}</a>
         <span class="small nowrap"><time-ago at=${job.startedAt} until=""></time-ago></span>
         <span class="tiny quiet cut">${userName(job.user)} · ${cores(job.cpuMillis)} · ${bytes(job.memoryBytes)}${job.gpus?.length ? ` · ${count(job.gpus.length, "GPU")}` : ""}</span>
         <span class="tiny quiet nowrap">${job.until ? html`ends <time-ago at=${job.until}></time-ago>` : "no time limit"}</span>
@@ -114,11 +115,11 @@ export default class OverviewPage extends Page {
     if (!items.length) return empty({ icon: "clock", title: "Nobody waits", text: "A job that does not fit now waits here, with the reason and who holds what it needs." });
     return html`<ul class="work-list">${repeat(items, (job) => job.jobId, (job) => html`
       <li>
-        <span class="row-tight"><span class="position" aria-label="Position ${job.position}">${job.position}</span><a class="cut row-link" href="/jobs/${job.jobId}">${job.name}</a></span>
+        <span class="row-tight"><span class="position" aria-label="Position ${job.position}">${job.position}</span><a class="cut row-link" href=${runPage(job)}>${job.name}</a></span>
         <span class="small nowrap quiet">${job.expectedStart ? html`starts <time-ago at=${job.expectedStart}></time-ago>` : html`since <time-ago at=${job.since} until=""></time-ago>`}</span>
         <span class="small soft">${job.reason}</span>
         <span class="tiny quiet nowrap">${job.machineType}</span>
-        ${job.heldBy?.length ? html`<span class="tiny quiet">Held by ${job.heldBy.map((holder, i) => html`${i ? ", " : ""}<a class="link" href="/jobs/${holder.jobId}">${holder.name}</a> (${userName(holder.user)})`)}</span>` : nothing}
+        ${job.heldBy?.length ? html`<span class="tiny quiet">Held by ${job.heldBy.map((holder, i) => html`${i ? ", " : ""}<a class="link" href=${runPage(holder)}>${holder.name}</a> (${userName(holder.user)})`)}</span>` : nothing}
       </li>`)}</ul>`;
   }
 

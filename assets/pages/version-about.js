@@ -27,15 +27,16 @@ class VersionAbout extends Element {
       </div>`;
   }
 
-  #lineage({ parent, children, madeBy, readBy }) {
+  #lineage({ parent, children, madeBy, madeFrom = [], readBy }) {
     const version = (name) => html`<a class="link mono" href="/datasets/${this.home.id}/versions/${nameOf(name)}">${nameOf(name)}</a>`;
-    const job = ({ job: id, name, state }) => html`<span class="row"><a class="link" href="/jobs/${id}">${name}</a>${state ? html`<state-chip state=${state}></state-chip>` : html`<span class="quiet small">deleted</span>`}</span>`;
+    const job = ({ job: id, name, state, notebook }) => html`<span class="row"><a class="link" href=${notebook ? `/notebooks/${notebook}` : `/jobs/${id}`}>${name}</a>${state ? html`<state-chip state=${state}></state-chip>` : html`<span class="quiet small">deleted</span>`}</span>`;
     return html`
       <dl class="definition">
         <dt>Begun from</dt><dd>${parent ? version(parent) : "nothing"}</dd>
         <dt>Made by</dt><dd>${madeBy ? job(madeBy) : "hand"}</dd>
+        ${madeFrom.length ? html`<dt>Files from</dt><dd><div class="stack-s">${madeFrom.map(({ root, words }) => html`<a class="link" href=${root === "storage" ? "/storage/files" : `/notebooks/${root}`}>${words}</a>`)}</div></dd>` : nothing}
         <dt>Continued in</dt><dd>${children.length ? children.map((child) => html`${version(child)} `) : "no version yet"}</dd>
-        <dt>Read by</dt><dd>${readBy.length ? html`<div class="stack-s">${readBy.map(job)}</div>` : "no job yet"}</dd>
+        <dt>Read by</dt><dd>${readBy.length ? html`<div class="stack-s">${readBy.map(job)}</div>` : "no job or notebook yet"}</dd>
         ${this.version.path ? html`<dt>On the disk</dt><dd><code>${this.version.path}</code></dd>` : nothing}
       </dl>`;
   }

@@ -9,6 +9,7 @@ import { askForm, field } from "/components/form-dialog.js";
 import { askImport } from "/components/import-dialog.js";
 import { Page } from "/components/page.js";
 import { Resource } from "/components/resource.js";
+import { tensorboardButton } from "/components/tensorboard-dialog.js";
 import { toast } from "/components/toast-list.js";
 import { uploadQueue } from "/components/upload-queue.js";
 import { draftTarget } from "/components/upload-targets.js";
@@ -61,7 +62,7 @@ export default class VersionPage extends Page {
         </div>
         <div class="actions">
           ${draft ? html`<button class="button" @click=${() => this.#import(dataset, version)}><ui-icon name="arrow-down-to-line" size="s"></ui-icon>Import</button>` : nothing}
-          ${draft ? nothing : html`<a class="button" href=${addresses.versionArchive(dataset.id, version.version, "tar")} download><ui-icon name="download" size="s"></ui-icon>tar</a><a class="button" href=${addresses.versionArchive(dataset.id, version.version, "zip")} download><ui-icon name="download" size="s"></ui-icon>zip</a>`}
+          ${draft ? nothing : html`${tensorboardButton({ kind: "dataset", id: dataset.id, title: `${dataset.name}:${version.version}`, ref: version.reference })}<a class="button" href=${addresses.versionArchive(dataset.id, version.version, "tar")} download><ui-icon name="download" size="s"></ui-icon>tar</a><a class="button" href=${addresses.versionArchive(dataset.id, version.version, "zip")} download><ui-icon name="download" size="s"></ui-icon>zip</a>`}
           <button class="button" @click=${() => this.#edit(dataset, version)}><ui-icon name="pencil" size="s"></ui-icon>Edit</button>
           <button class="button danger" @click=${() => this.#delete(dataset, version)}><ui-icon name="trash-2" size="s"></ui-icon>Delete</button>
           ${draft ? html`<button class="button primary" @click=${() => this.#commit(dataset, version)}><ui-icon name="check" size="s"></ui-icon>Commit</button>` : nothing}

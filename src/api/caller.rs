@@ -26,6 +26,10 @@ const RENEWAL: Duration = Duration::from_millis(500);
 /// tells ports apart; a cookie it sends to every port of the host, jobs' too.
 pub const PROOF: &str = "x-gradientd-session";
 
+/// What comes before the proof where a websocket shows it. The server chooses another protocol that was
+/// offered beside it, so it is not sent back.
+const OFFERED_PROOF: &str = "gradientd.session.";
+
 /// The header in which the original `gradient` client sends a key.
 const API_KEY: &str = "x-api-key";
 
@@ -127,9 +131,17 @@ fn credential(method: &Method, headers: &HeaderMap) -> Result<Credential, Proble
 }
 
 fn proof(headers: &HeaderMap) -> Result<Option<SessionProof>, Problem> {
-    let Some(shown) = headers.get(PROOF) else { return Ok(None) };
-    let proof = shown.to_str().ok().and_then(|text| text.parse().ok());
+    let Some(shown) = headers.get(PROOF).map(|value| value.to_str().ok()).or_else(|| offered(headers).map(Some)) else {
+        return Ok(None);
+    };
+    let proof = shown.and_then(|text| text.parse().ok());
     proof.map(Some).ok_or_else(|| Problem::unauthorized("you are no longer signed in: sign in again"))
+}
+
+/// Returns what stands for [`PROOF`] among the protocols that a websocket offers: a page can give it no header of its own.
+fn offered(headers: &HeaderMap) -> Option<&str> {
+    let offers = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    offers.flat_map(|text| text.split(',')).find_map(|offer| offer.trim().strip_prefix(OFFERED_PROOF))
 }
 
 fn bearer(value: &[u8]) -> Result<ApiKey, Problem> {
@@ -316,6 +328,17 @@ pub mod tests {
         }
         // A proof that is not the session's own is not excused by a request that only looks.
         assert_eq!(send("GET", &[("cookie", &session), (PROOF, &other)]).await.status(), 401);
+    }
+
+    #[tokio::test]
+    async fn a_websocket_shows_the_proof_among_the_protocols_that_it_offers() {
+        let session = session(2);
+        let offer =
+            |seed: u8| format!("gradientd.terminal, gradientd.session.{}", SessionProof::mint(&Fixed(seed)).reveal());
+        for (offered, expected) in [(offer(3), 200), (offer(9), 401), ("gradientd.session.x".to_owned(), 401)] {
+            let shown = [("cookie", session.as_str()), ("sec-websocket-protocol", &offered)];
+            assert_eq!(send("GET", &shown).await.status(), expected, "{offered}");
+        }
     }
 
     #[tokio::test]

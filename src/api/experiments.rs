@@ -14,7 +14,9 @@ use super::{
     idempotency::{MaybeOnce, Once},
     job_view::{JobView, ProjectName, UserName},
     job_wire::{CommandText, CreateJob},
+    paging::given,
     problem::ProblemDocument,
+    projects::project_meant,
 };
 use crate::{
     domain::{
@@ -239,12 +241,11 @@ async fn list(
 ) -> Result<Json<Page<ExperimentView>>, Problem> {
     let before = paged.before()?;
     let query = paged.filter;
-    let given = |text: String| Some(text).filter(|text| !text.is_empty());
-    let projects = match given(query.project) {
-        Some(named) => vec![services.project_named(&caller, named).await?],
-        None => Vec::new(),
+    let filter = ExperimentFilter {
+        projects: project_meant(&services, &caller, query.project).await?.into_iter().collect(),
+        tags: given(query.tag).into_iter().collect(),
+        text: given(query.q),
     };
-    let filter = ExperimentFilter { projects, tags: given(query.tag).into_iter().collect(), text: given(query.q) };
     let found = services.experiments(&caller, filter, before, paged.limit + 1).await?;
     Ok(Json(Page::cut(found, paged.limit, |now| now.experiment.seq).map(ExperimentView::from)))
 }

@@ -10,7 +10,7 @@ use crate::{
     domain::{
         caller::Caller,
         gpu::{GpuHealth, GpuKind, GpuProcess, Link},
-        id::JobId,
+        id::{JobId, NotebookId},
     },
     service::{
         Services,
@@ -71,12 +71,15 @@ pub struct GpuView {
     avoided: bool,
 }
 
-/// A job that holds something.
+/// A job, or a session of a notebook, that holds something.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HolderView {
     #[schema(value_type = String)]
     job_id: JobId,
+    /// The notebook that it is a session of; null for a job.
+    #[schema(value_type = Option<String>)]
+    notebook_id: Option<NotebookId>,
     name: String,
     /// The name of the person.
     user: String,
@@ -154,7 +157,12 @@ impl From<GpuNow<'_>> for GpuView {
 
 impl From<&Holder> for HolderView {
     fn from(holder: &Holder) -> Self {
-        Self { job_id: holder.job.clone(), name: holder.name.clone(), user: holder.user.clone() }
+        Self {
+            job_id: holder.job.clone(),
+            notebook_id: holder.notebook.clone(),
+            name: holder.name.clone(),
+            user: holder.user.clone(),
+        }
     }
 }
 

@@ -3,25 +3,32 @@
 use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Json, Page, PageQuery, Paged, Path, Problem, problem::ProblemDocument, versions::both};
+use super::{Json, Page, PageQuery, Paged, Path, Problem, files::named_path, problem::ProblemDocument, versions::both};
 use crate::{
     auth::Secret,
-    domain::{caller::Caller, dataset::ImportState, id::ImportId, storage_provider::S3Place, time::Timestamp},
+    domain::{
+        caller::Caller,
+        dataset::ImportState,
+        id::ImportId,
+        import::{ImportFilter, ImportSource},
+        storage_provider::S3Place,
+        time::Timestamp,
+    },
     service::{
-        Invalid, Services,
+        Services,
         imports::{DraftSource, ImportDraft, ImportNow},
     },
 };
 
 /// Returns the routes of imports.
 pub fn routes() -> OpenApiRouter<Services> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, cancel))
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(list_all)).routes(routes!(get, cancel))
 }
 
-/// Files to be brought into a version. One of `url`, `s3` and `directory` says from where.
+/// Files to be brought into a version. One of `url`, `s3`, `directory` and `files` says from where.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CreateImport {
@@ -34,11 +41,38 @@ struct CreateImport {
     s3: Option<S3Text>,
     /// A directory of this machine that an admin allows to import from. Needs the scope `admin`.
     directory: Option<String>,
+    /// Files of a notebook or of `/storage`, whether anything runs or not.
+    files: Option<ChosenText>,
     /// Directory of the version that it goes into; the top when left out.
     prefix: Option<String>,
     /// Commits the version when everything is there.
     #[serde(default)]
     commit: bool,
+    /// Tags that the version gets when everything is there.
+    #[serde(default)]
+    tags: Vec<String>,
+}
+
+/// Files that somebody chose in a notebook or in `/storage`.
+///
+/// Links that lead out of the directory, sockets, pipes and devices are left out and counted; no link is
+/// followed.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ChosenText {
+    /// Id of a notebook (of the team, or a public one), or `storage`.
+    #[schema(example = "n012345678")]
+    root: String,
+    /// Directory whose entries are meant: they keep their paths from there on. The top when left out.
+    beneath: Option<String>,
+    /// The same as base64, where it is not UTF-8.
+    beneath_base64: Option<String>,
+    /// Files and directories in it, 1000 at most; all that is in it when there are none.
+    #[serde(default)]
+    paths: Vec<String>,
+    /// Those of which the path is not UTF-8, as base64.
+    #[serde(default)]
+    paths_base64: Vec<String>,
 }
 
 /// A bucket: that of a storage provider, or any with keys of its own.
@@ -65,29 +99,44 @@ struct S3Text {
 }
 
 impl CreateImport {
-    fn draft(self) -> Result<ImportDraft, Invalid> {
-        let source = match (self.url, self.s3, self.directory) {
-            (Some(url), None, None) => DraftSource::Url { url, unpack: self.unpack },
-            (None, Some(s3), None) => s3.draft()?,
-            (None, None, Some(path)) => DraftSource::Directory { path },
+    fn draft(self) -> Result<ImportDraft, Problem> {
+        let source = match (self.url, self.s3, self.directory, self.files) {
+            (Some(url), None, None, None) => DraftSource::Url { url, unpack: self.unpack },
+            (None, Some(s3), None, None) => s3.draft()?,
+            (None, None, Some(path), None) => DraftSource::Directory { path },
+            (None, None, None, Some(files)) => files.draft("files")?,
             _ => {
-                let message = "an import has one source: url, s3 or directory";
-                return Err(Invalid::new("url", "one_source", message));
+                let message = "an import has one source: url, s3, directory or files";
+                return Err(Problem::invalid("one_source", "url", message));
             }
         };
         if self.unpack && !matches!(source, DraftSource::Url { .. }) {
             let message = "only what a url leads to is unpacked: leave unpack out";
-            return Err(Invalid::new("unpack", "only_with_url", message));
+            return Err(Problem::invalid("only_with_url", "unpack", message));
         }
-        Ok(ImportDraft { source, prefix: self.prefix, commits: self.commit })
+        Ok(ImportDraft { source, prefix: self.prefix, commits: self.commit, tags: self.tags })
+    }
+}
+
+impl ChosenText {
+    /// Reads what was chosen, out of the field `field` of a request.
+    pub(super) fn draft(self, field: &str) -> Result<DraftSource, Problem> {
+        let root = self.root.parse().map_err(|error| {
+            Problem::invalid("bad_root", format!("{field}.root"), format!("{error}; or say “storage”"))
+        })?;
+        let beneath = format!("{field}.beneath");
+        let beneath = named_path(self.beneath.as_deref(), self.beneath_base64.as_deref(), &beneath)?;
+        let text = self.paths.iter().map(|path| named_path(Some(path), None, &format!("{field}.paths")));
+        let base64 = self.paths_base64.iter().map(|path| named_path(None, Some(path), &format!("{field}.paths")));
+        Ok(DraftSource::Files { root, beneath, paths: text.chain(base64).collect::<Result<_, _>>()? })
     }
 }
 
 impl S3Text {
-    fn draft(self) -> Result<DraftSource, Invalid> {
+    fn draft(self) -> Result<DraftSource, Problem> {
         let missing = |field: &str| {
             let message = format!("{field} is missing: an s3 source is a provider, or a bucket with its keys");
-            Invalid::new(field, "missing", message)
+            Problem::invalid("missing", field, message)
         };
         match self {
             Self {
@@ -102,7 +151,7 @@ impl S3Text {
             } => Ok(DraftSource::Provider { provider, prefix }),
             Self { provider: Some(_), .. } => {
                 let message = "a provider has its bucket and keys: give nothing but prefix with it";
-                Err(Invalid::new("s3.provider", "provider_and_bucket", message))
+                Err(Problem::invalid("provider_and_bucket", "s3.provider", message))
             }
             Self { provider: None, bucket, endpoint, region, path_style, access_key_id, secret_access_key, prefix } => {
                 Ok(DraftSource::Bucket {
@@ -124,7 +173,7 @@ impl S3Text {
 /// Something that is being brought into a version, or was.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct ImportView {
+pub(super) struct ImportView {
     #[schema(value_type = String, example = "im3v54dfgz1zcu")]
     id: ImportId,
     /// `waiting`, `running`, and then one of `done`, `failed` and `cancelled`.
@@ -135,6 +184,8 @@ struct ImportView {
     source: SourceView,
     prefix: String,
     commit: bool,
+    /// Tags that the version gets when everything is there.
+    tags: Vec<String>,
     /// How far it is, or what came.
     progress: Option<ImportProgressView>,
     /// What went wrong and what to do.
@@ -149,10 +200,13 @@ struct ImportView {
 /// Where an import's files come from.
 #[derive(Debug, Serialize, ToSchema)]
 struct SourceView {
-    /// `url`, `s3` or `directory`.
+    /// `url`, `s3`, `directory` or `files`.
     kind: &'static str,
     /// For people. Shows no password.
     words: String,
+    /// Of `files`: the id of the notebook, or `storage`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<String>,
 }
 
 /// How far an import is. Totals are null until they are known.
@@ -170,7 +224,14 @@ impl From<ImportNow> for ImportView {
         let import = now.import;
         Self {
             version: format!("{}:{}", import.dataset, import.version),
-            source: SourceView { kind: import.source.kind(), words: import.source.words() },
+            source: SourceView {
+                kind: import.source.kind(),
+                words: import.source.words(),
+                root: match import.source {
+                    ImportSource::Files(chosen) => Some(chosen.root.to_string()),
+                    _ => None,
+                },
+            },
             progress: now.progress.map(|progress| ImportProgressView {
                 done_files: progress.done.files,
                 done_bytes: progress.done.bytes,
@@ -181,6 +242,7 @@ impl From<ImportNow> for ImportView {
             state: import.state,
             prefix: import.prefix,
             commit: import.commits,
+            tags: import.tags,
             message: import.message,
             user: import.user_name,
             created_at: import.created_at,
@@ -198,6 +260,7 @@ impl From<ImportNow> for ImportView {
     responses(
         (status = 202, description = "Accepted", body = ImportView),
         (status = 403, description = "The key may not do that", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such version, notebook or file", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 409, description = "The version is committed", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 422, description = "The source cannot be so; `field` names what", body = ProblemDocument, content_type = "application/problem+json"),
     )
@@ -227,6 +290,35 @@ async fn list(
 ) -> Result<Json<Page<ImportView>>, Problem> {
     let (dataset, version) = both(&named)?;
     let found = services.imports(&caller, dataset, version, page.before()?, page.limit + 1).await?;
+    Ok(Json(Page::cut(found, page.limit, |now| now.import.seq).map(ImportView::from)))
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ImportsQuery {
+    /// Only those that are not over.
+    #[serde(default)]
+    live: bool,
+    /// Only those of files that are there: the id of a notebook, or `storage`.
+    root: Option<String>,
+}
+
+/// Lists the imports of the team, newest first.
+#[utoipa::path(
+    get, path = "/imports", tag = "datasets", params(ImportsQuery, PageQuery),
+    responses((status = 200, body = Page<ImportView>)),
+)]
+async fn list_all(
+    State(services): State<Services>,
+    caller: Caller,
+    page: Paged<ImportsQuery>,
+) -> Result<Json<Page<ImportView>>, Problem> {
+    let root = page.filter.root.as_deref().map(|root| {
+        root.parse().map_err(|error| Problem::invalid("bad_root", "root", format!("{error}; or say “storage”")))
+    });
+    let filter = ImportFilter { live: page.filter.live, root: root.transpose()? };
+    let found = services.all_imports(&caller, filter, page.before()?, page.limit + 1).await?;
     Ok(Json(Page::cut(found, page.limit, |now| now.import.seq).map(ImportView::from)))
 }
 
@@ -315,6 +407,12 @@ mod tests {
             (json!({ "s3": { "provider": "none" } }), "s3.provider"),
             (json!({ "s3": { "provider": "Gradient Managed" } }), "s3.provider"),
             (json!({ "s3": { "provider": "x", "bucket": "b" } }), "s3.provider"),
+            (json!({ "files": { "root": "storage" }, "url": "https://a/b" }), "url"),
+            (json!({ "files": { "root": "js0123456789ab" } }), "files.root"),
+            (json!({ "files": { "root": "storage", "beneath": "../up" } }), "files.beneath"),
+            (json!({ "files": { "root": "storage", "paths": ["a", "/etc/passwd"] } }), "files.paths"),
+            (json!({ "files": { "root": "storage", "pathsBase64": ["?"] } }), "files.paths"),
+            (json!({ "url": "https://a/b", "tags": ["no tag"] }), "tags"),
         ] {
             let answer = api.ask("POST", &format!("{version}/imports"), Some(body)).await;
             assert_eq!((answer.status.as_u16(), answer.body["field"].as_str()), (422, Some(field)), "{}", answer.text);

@@ -12,12 +12,13 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Json, Page, Paged, Path, Problem,
+    Json, Page, PageQuery, Paged, Path, Problem,
     idempotency::{MaybeOnce, Once},
     job_view::{JobDetail, JobView},
     job_wire::CreateJob,
-    paging::comma_list,
+    paging::{comma_list, given},
     problem::ProblemDocument,
+    projects::project_meant,
 };
 use crate::{
     domain::{
@@ -114,27 +115,14 @@ impl FromStr for StateWord {
     }
 }
 
-/// A page of jobs.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "documents what Page<JobView> looks like")]
-struct JobPage {
-    items: Vec<JobView>,
-    /// Hand it back as `cursor` for the next page; null on the last.
-    next: Option<String>,
-}
-
 /// List jobs
 ///
 /// Newest first.
 #[utoipa::path(
     get, path = "/jobs", tag = "jobs",
-    params(
-        JobsQuery,
-        ("limit" = Option<u32>, Query, description = "1 to 500; 50 when left out"),
-        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
-    ),
+    params(JobsQuery, PageQuery),
     responses(
-        (status = 200, description = "A page", body = JobPage),
+        (status = 200, description = "A page", body = Page<JobView>),
         (status = 404, description = "There is no such project", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 422, description = "A parameter cannot be so", body = ProblemDocument, content_type = "application/problem+json"),
     )
@@ -144,12 +132,9 @@ async fn list(
     caller: Caller,
     paged: Paged<JobsQuery>,
 ) -> Result<Json<Page<JobView>>, Problem> {
+    let before = paged.before()?;
     let query = paged.filter;
-    let given = |text: String| Some(text).filter(|text| !text.is_empty());
-    let project = match given(query.project) {
-        Some(named) => Some(services.project_named(&caller, named).await?),
-        None => None,
-    };
+    let project = project_meant(&services, &caller, query.project).await?;
     let mut users = query.user.into_iter();
     let mut experiments = query.experiment.into_iter();
     let filter = JobFilter {
@@ -166,13 +151,10 @@ async fn list(
     if experiments.next().is_some() {
         return Err(Problem::invalid("invalid_query", "experiment", "experiment is the id of one experiment"));
     }
-    let before = paged.cursor.map(|cursor| cursor.position()).transpose()?;
     let jobs = services.jobs(&caller, filter, before, paged.limit + 1).await?;
-    let page = Page::cut(jobs, paged.limit, |now| now.job.workload.seq);
     let inventory = services.gpu_inventory();
-    let items =
-        page.items.into_iter().map(|now| JobView::of(now, &inventory, services.settings.publish_address)).collect();
-    Ok(Json(Page { items, next: page.next }))
+    let view = |now| JobView::of(now, &inventory, services.settings.publish_address);
+    Ok(Json(Page::cut(jobs, paged.limit, |now| now.job.workload.seq).map(view)))
 }
 
 /// Look at a job

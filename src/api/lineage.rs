@@ -1,4 +1,5 @@
-//! Which job made a version, which jobs read it, which versions grew out of which.
+//! Which job made a version or whose files it holds, which jobs and notebooks read it, which versions grew out of
+//! which.
 
 use axum::extract::State;
 use serde::Serialize;
@@ -10,12 +11,14 @@ use crate::{
     domain::{
         caller::Caller,
         dataset::VersionUse,
-        id::{JobId, VersionId},
+        file_root::FileRoot,
+        id::{JobId, NotebookId, VersionId},
+        import::ChosenFiles,
         time::Timestamp,
     },
     service::{
         Services,
-        lineage::{Edge, Graph, Node, VersionLineage},
+        lineage::{Edge, Graph, Node, Reader, VersionLineage},
     },
 };
 
@@ -24,7 +27,7 @@ pub fn routes() -> OpenApiRouter<Services> {
     OpenApiRouter::new().routes(routes!(dataset)).routes(routes!(version))
 }
 
-/// A dataset's versions and the jobs around them.
+/// A dataset's versions, and the jobs and notebooks around them.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct GraphView {
@@ -32,16 +35,16 @@ struct GraphView {
     edges: Vec<EdgeView>,
 }
 
-/// A version or a job.
+/// A version, a job, a notebook, or the team's `/storage`.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct NodeView {
-    /// `version` or `job`.
+    /// `version`, `job`, `notebook` or `storage`.
     kind: &'static str,
     id: String,
-    /// A version's tags, or a job's name.
+    /// A version's tags, or the name of a job or notebook.
     label: String,
-    /// Of the version or job; null for a job that was deleted.
+    /// Of the version or job; null for a job that was deleted, and for what has none.
     state: Option<&'static str>,
 }
 
@@ -51,8 +54,9 @@ struct NodeView {
 struct EdgeView {
     from: String,
     to: String,
-    /// `parent` between versions; `input` or `public` from a version to the job that reads it; `output`
-    /// from a job to the version that it made.
+    /// `parent` between versions; `input` or `public` from a version to the job or notebook that reads it;
+    /// `output` from a job to the version that it made; `files` from a notebook or `/storage` to the version that
+    /// files of it came into.
     role: &'static str,
 }
 
@@ -65,6 +69,8 @@ struct VersionLineageView {
     #[schema(value_type = Vec<String>)]
     children: Vec<VersionId>,
     made_by: Option<JobLabel>,
+    /// Files of notebooks and of `/storage` that were brought into it, newest first.
+    made_from: Vec<FilesLabel>,
     /// Newest first.
     read_by: Vec<JobUse>,
 }
@@ -80,6 +86,24 @@ struct JobLabel {
     state: Option<&'static str>,
 }
 
+/// Files that were brought into a version.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct FilesLabel {
+    /// Id of a notebook, which may be gone since, or `storage`.
+    root: String,
+    /// What the notebook was called then.
+    name: String,
+    /// For people: which files of it.
+    words: String,
+}
+
+impl From<ChosenFiles> for FilesLabel {
+    fn from(chosen: ChosenFiles) -> Self {
+        Self { words: chosen.words(), root: chosen.root.to_string(), name: chosen.name }
+    }
+}
+
 /// A job that read a version.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -87,6 +111,9 @@ struct JobUse {
     #[schema(value_type = String)]
     job: JobId,
     name: String,
+    /// The notebook that it is a session of; null for a job.
+    #[schema(value_type = Option<String>)]
+    notebook: Option<NotebookId>,
     /// Null for a job that was deleted.
     state: Option<&'static str>,
     /// `input` or `public`.
@@ -104,13 +131,27 @@ impl From<Graph> for GraphView {
             Node::Job { id, name, state } => {
                 NodeView { kind: "job", id: id.to_string(), label: name, state: state.map(|state| state.as_str()) }
             }
+            Node::Notebook { id, name } => NodeView { kind: "notebook", id: id.to_string(), label: name, state: None },
+            Node::Storage => NodeView {
+                kind: "storage",
+                id: FileRoot::Storage.to_string(),
+                label: "/storage".to_owned(),
+                state: None,
+            },
         });
         let edges = graph.edges.into_iter().map(|edge| match edge {
             Edge::Parent { parent, child } => {
                 EdgeView { from: parent.to_string(), to: child.to_string(), role: "parent" }
             }
-            Edge::Reads { version, job, role } => {
-                EdgeView { from: version.to_string(), to: job.to_string(), role: role.as_str() }
+            Edge::Reads { version, by, role } => {
+                let to = match by {
+                    Reader::Job(id) => id.to_string(),
+                    Reader::Notebook(id) => id.to_string(),
+                };
+                EdgeView { from: version.to_string(), to, role: role.as_str() }
+            }
+            Edge::Brings { root, version } => {
+                EdgeView { from: root.to_string(), to: version.to_string(), role: "files" }
             }
             Edge::Makes { job, version } => EdgeView { from: job.to_string(), to: version.to_string(), role: "output" },
         });
@@ -125,6 +166,7 @@ impl From<VersionLineage> for VersionLineageView {
             parent: lineage.parent,
             children: lineage.children,
             made_by: lineage.made_by.map(|used| JobLabel { state: state(&used), job: used.job, name: used.job_name }),
+            made_from: lineage.made_from.into_iter().map(FilesLabel::from).collect(),
             read_by: lineage
                 .read_by
                 .into_iter()
@@ -133,6 +175,7 @@ impl From<VersionLineage> for VersionLineageView {
                     job: used.job,
                     name: used.job_name,
                     role: used.role.as_str(),
+                    notebook: used.notebook,
                     at: used.at,
                 })
                 .collect(),
@@ -142,7 +185,7 @@ impl From<VersionLineage> for VersionLineageView {
 
 /// Draw the lineage of a dataset
 ///
-/// Its newest versions with the jobs of your team that made or read them.
+/// Its newest versions, with the jobs and notebooks of your team that made or read them.
 #[utoipa::path(
     get, path = "/datasets/{dataset}/lineage", tag = "datasets",
     params(("dataset" = String, Path, description = "Id or name")),

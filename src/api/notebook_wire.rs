@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
+    integrations::DataProblemView,
     job_view::{ProgressView, ProjectName, QueuePlace, UserName},
     job_wire::{CommandText, MountText, PasswordText, WorkspaceText, draft_workspace, said},
 };
@@ -15,7 +16,7 @@ use crate::{
         id::{JobId, NotebookId},
         notebook::{Notebook, NotebookState, Session},
         time::Timestamp,
-        workload::{Command, Phase, Spec, State, Workload},
+        workload::{Command, Phase, Spec},
     },
     service::{
         Invalid,
@@ -56,7 +57,8 @@ pub struct NotebookText {
     pub shared_memory_bytes: Option<u64>,
     /// Who to be in the container: a name or number known there, perhaps with `:group`.
     pub user: Option<String>,
-    /// Versions of datasets, each in `/datasets/NAME`. Which ones is settled at each start.
+    /// Versions of datasets, each in `/datasets/NAME`. Which ones is settled at each start; changed while a session
+    /// runs, they are there soon after. What `.gradient/settings.yaml` says of a name counts more.
     pub datasets: Option<Vec<MountText>>,
     /// Words to find it by.
     pub tags: Option<Vec<String>>,
@@ -151,7 +153,8 @@ pub struct NotebookView {
     #[schema(value_type = String, example = "n4kq0z81xw")]
     id: NotebookId,
     name: String,
-    project: ProjectName,
+    /// Null for a notebook of another team, as is all that tells what they do in it.
+    project: Option<ProjectName>,
     user: UserName,
     /// `created` (never started), `pending`, `provisioned`, `running`, and then one of `stopped`, `failed`,
     /// `error` and `cancelled`, from which it can be started again.
@@ -194,8 +197,12 @@ pub struct SessionView {
     /// A run's id: its log, its metrics and its charts are found by it, beneath `/jobs`.
     #[schema(value_type = String)]
     id: JobId,
+    /// `pending`, `provisioned`, `running`, and then one of `stopped` (also when its time was over), `failed`,
+    /// `error` and `cancelled` (before anything ran).
     #[schema(value_type = String, example = "running")]
-    state: State,
+    state: NotebookState,
+    /// What became of it and what to do, for people; null while it runs, or when somebody stopped it.
+    message: Option<String>,
     exit_code: Option<i64>,
     gpus: Vec<String>,
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -249,6 +256,7 @@ struct ActivityView {
 
 /// A notebook with what its next start runs.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct NotebookDetail {
     #[serde(flatten)]
     notebook: NotebookView,
@@ -256,6 +264,8 @@ pub struct NotebookDetail {
     spec: NotebookText,
     /// Counted every few minutes; null until then.
     size: Option<SizeView>,
+    /// What its session was to have beneath `/datasets` and has not.
+    data_problems: Vec<DataProblemView>,
 }
 
 impl NotebookView {
@@ -267,11 +277,10 @@ impl NotebookView {
 
 impl From<NotebookNow> for NotebookView {
     fn from(now: NotebookNow) -> Self {
-        let NotebookNow { notebook, state, phase, progress, waiting, copy, contact, size: _, hides_environment: _ } =
-            now;
+        let NotebookNow { notebook, state, phase, progress, waiting, copy, contact, is_foreign, .. } = now;
         let message = notebook.session.as_ref().and_then(Session::message);
         Self {
-            project: ProjectName { id: notebook.project, name: notebook.project_name },
+            project: (!is_foreign).then_some(ProjectName { id: notebook.project, name: notebook.project_name }),
             user: UserName { id: notebook.user, name: notebook.user_name },
             ready: state == NotebookState::Running
                 && notebook.session.as_ref().is_some_and(|session| session.ready_at.is_some()),
@@ -283,7 +292,7 @@ impl From<NotebookNow> for NotebookView {
             machine_type: notebook.spec.machine_type,
             tags: notebook.tags,
             public: notebook.is_public,
-            forked_from: notebook.forked_from,
+            forked_from: notebook.forked_from.filter(|_| !is_foreign),
             copying: notebook.copying_from.is_some(),
             copy: copy.map(|copy| CopyView { files: copy.files, bytes: copy.bytes, message: copy.message }),
             progress: progress.map(ProgressView::from),
@@ -299,19 +308,18 @@ impl From<NotebookNow> for NotebookView {
 impl From<NotebookNow> for NotebookDetail {
     fn from(now: NotebookNow) -> Self {
         let mut spec = NotebookText::of(&now.notebook);
-        if now.hides_environment {
-            // What names things of the other team, and how it gets at them.
-            spec.env = None;
-            (spec.registry_username, spec.registry_password) = (None, None);
-            spec.workspace = None;
-            spec.datasets = None;
+        if now.is_foreign {
+            // Not what names things of the other team, how it gets at them, and what it runs.
+            let NotebookText { name, image, machine_type, tags, public, .. } = spec;
+            spec = NotebookText { name, image, machine_type, tags, public, ..NotebookText::default() };
         }
         let size = now.size.map(|size| SizeView {
             files_bytes: size.files_bytes,
             packages_bytes: size.packages_bytes,
             counted_at: size.counted_at,
         });
-        Self { spec, size, notebook: now.into() }
+        let data_problems = now.data_problems.iter().cloned().map(DataProblemView::from).collect();
+        Self { spec, size, data_problems, notebook: now.into() }
     }
 }
 
@@ -319,24 +327,21 @@ impl From<Session> for SessionView {
     fn from(session: Session) -> Self {
         let idle_at = session.idle_at().filter(|_| session.is_live());
         let shuts_down_at = session.workload.deadline().filter(|_| session.is_live());
+        let (state, message) = (NotebookState::of(Some(&session)), session.message());
         let activity = session.activity.map(|activity| ActivityView { at: activity.at, what: activity.what });
-        Self { ready_at: session.ready_at, idle_at, shuts_down_at, activity, ..session.workload.into() }
-    }
-}
-
-impl From<Workload> for SessionView {
-    fn from(workload: Workload) -> Self {
+        let workload = session.workload;
         Self {
             id: workload.id,
-            state: workload.state,
+            state,
+            message,
             exit_code: workload.exit_code,
             gpus: workload.gpus.iter().map(|uuid| uuid.0.to_string()).collect(),
             started_at: workload.started_at,
             finished_at: workload.finished_at,
-            ready_at: None,
-            shuts_down_at: None,
-            idle_at: None,
-            activity: None,
+            ready_at: session.ready_at,
+            shuts_down_at,
+            idle_at,
+            activity,
             created_at: workload.created_at,
         }
     }
@@ -376,8 +381,8 @@ mod tests {
             name: "t0psecret".to_owned(),
             role: Use::Input,
         }];
-        let shown = |hides_environment| {
-            let detail = NotebookDetail::from(NotebookNow { hides_environment, ..now.clone() });
+        let shown = |is_foreign| {
+            let detail = NotebookDetail::from(NotebookNow { is_foreign, ..now.clone() });
             serde_json::to_string(&detail).unwrap()
         };
         assert!(shown(false).contains("t0psecret"));

@@ -3,20 +3,21 @@
 use std::time::Duration;
 
 use axum::{
-    body::{Body, HttpBody},
-    extract::{FromRequest, Request, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Json, Page, Paged, Path, Problem,
-    idempotency::Once,
+    Json, Page, PageQuery, Paged, Path, Problem,
+    idempotency::{MaybeOnce, Once},
     notebook_wire::{NotebookDetail, NotebookText, NotebookView, SessionView},
+    paging::given,
     problem::ProblemDocument,
+    projects::project_meant,
 };
 use crate::{
     domain::{caller::Caller, id::NotebookId, notebook::NotebookFilter},
@@ -87,27 +88,14 @@ struct NotebooksQuery {
     public: bool,
 }
 
-/// A page of notebooks.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "documents what Page<NotebookView> looks like")]
-struct NotebookPage {
-    items: Vec<NotebookView>,
-    /// Hand it back as `cursor` for the next page; null on the last.
-    next: Option<String>,
-}
-
 /// List notebooks
 ///
 /// Newest first.
 #[utoipa::path(
     get, path = "/notebooks", tag = "notebooks",
-    params(
-        NotebooksQuery,
-        ("limit" = Option<u32>, Query, description = "1 to 500; 50 when left out"),
-        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
-    ),
+    params(NotebooksQuery, PageQuery),
     responses(
-        (status = 200, description = "A page", body = NotebookPage),
+        (status = 200, description = "A page", body = Page<NotebookView>),
         (status = 422, description = "A parameter cannot be so", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -116,12 +104,9 @@ async fn list(
     caller: Caller,
     paged: Paged<NotebooksQuery>,
 ) -> Result<Json<Page<NotebookView>>, Problem> {
+    let before = paged.before()?;
     let query = paged.filter;
-    let given = |text: String| Some(text).filter(|text| !text.is_empty());
-    let project = match given(query.project) {
-        Some(named) => Some(services.project_named(&caller, named).await?),
-        None => None,
-    };
+    let project = project_meant(&services, &caller, query.project).await?;
     let filter = NotebookFilter {
         project,
         tags: given(query.tag).into_iter().collect(),
@@ -130,10 +115,8 @@ async fn list(
         live: query.live,
         public: query.public,
     };
-    let before = paged.cursor.map(|cursor| cursor.position()).transpose()?;
     let found = services.notebooks(&caller, filter, before, paged.limit + 1).await?;
-    let page = Page::cut(found, paged.limit, |now| now.notebook.seq);
-    Ok(Json(Page { items: page.items.into_iter().map(NotebookView::from).collect(), next: page.next }))
+    Ok(Json(Page::cut(found, paged.limit, |now| now.notebook.seq).map(NotebookView::from)))
 }
 
 /// Look at a notebook
@@ -156,8 +139,8 @@ async fn get(
 
 /// Change a notebook
 ///
-/// What is left out stays. Limits count at once for a session that runs; all else that a session runs with,
-/// from the next start on.
+/// What is left out stays, and is not checked again. Limits and datasets count at once for a session that runs;
+/// all else that a session runs with, from the next start on.
 #[utoipa::path(
     patch, path = "/notebooks/{id}", tag = "notebooks", params(("id" = String, Path, description = "Id of a notebook")),
     request_body = NotebookText,
@@ -174,20 +157,6 @@ async fn change(
     Json(change): Json<NotebookText>,
 ) -> Result<Json<NotebookView>, Problem> {
     Ok(Json(services.change_notebook(&caller, &id, change.try_into()?).await?.into()))
-}
-
-/// What differs from what is there; nothing, when there is no body.
-struct Over(Once<NotebookText>);
-
-impl<S: Send + Sync> FromRequest<S> for Over {
-    type Rejection = Problem;
-    async fn from_request(mut request: Request, state: &S) -> Result<Self, Problem> {
-        if request.body().is_end_stream() {
-            *request.body_mut() = Body::from("{}");
-            request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
-        Once::from_request(request, state).await.map(Self)
-    }
 }
 
 /// Start a notebook
@@ -208,7 +177,7 @@ async fn start(
     State(services): State<Services>,
     caller: Caller,
     Path(id): Path<NotebookId>,
-    Over(over): Over,
+    MaybeOnce(over): MaybeOnce<NotebookText>,
 ) -> Result<Json<NotebookView>, Problem> {
     Ok(Json(services.start_notebook(&caller, &id, over.body.try_into()?).await?.into()))
 }
@@ -278,7 +247,7 @@ async fn fork(
     State(services): State<Services>,
     caller: Caller,
     Path(id): Path<NotebookId>,
-    Over(over): Over,
+    MaybeOnce(over): MaybeOnce<NotebookText>,
 ) -> Result<Response, Problem> {
     made(services.fork_notebook(&caller, &id, over.body.try_into()?).await?.into())
 }
@@ -303,32 +272,14 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A page of sessions.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "documents what Page<SessionView> looks like")]
-struct SessionPage {
-    items: Vec<SessionView>,
-    /// Hand it back as `cursor` for the next page; null on the last.
-    next: Option<String>,
-}
-
-/// Nothing but the page's own parameters.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NoFilter {}
-
 /// List sessions of a notebook
 ///
 /// Newest first.
 #[utoipa::path(
     get, path = "/notebooks/{id}/sessions", tag = "notebooks",
-    params(
-        ("id" = String, Path, description = "Id of a notebook"),
-        ("limit" = Option<u32>, Query, description = "1 to 500; 50 when left out"),
-        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
-    ),
+    params(("id" = String, Path, description = "Id of a notebook"), PageQuery),
     responses(
-        (status = 200, description = "A page", body = SessionPage),
+        (status = 200, description = "A page", body = Page<SessionView>),
         (status = 404, description = "There is none", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -336,12 +287,10 @@ async fn sessions(
     State(services): State<Services>,
     caller: Caller,
     Path(id): Path<NotebookId>,
-    paged: Paged<NoFilter>,
+    paged: Paged,
 ) -> Result<Json<Page<SessionView>>, Problem> {
-    let before = paged.cursor.map(|cursor| cursor.position()).transpose()?;
-    let found = services.notebook_sessions(&caller, &id, before, paged.limit + 1).await?;
-    let page = Page::cut(found, paged.limit, |workload| workload.seq);
-    Ok(Json(Page { items: page.items.into_iter().map(SessionView::from).collect(), next: page.next }))
+    let found = services.notebook_sessions(&caller, &id, paged.before()?, paged.limit + 1).await?;
+    Ok(Json(Page::cut(found, paged.limit, |session| session.workload.seq).map(SessionView::from)))
 }
 
 #[cfg(test)]
@@ -418,6 +367,18 @@ mod tests {
         let seen = ask("GET", format!("notebooks/{open}"), None).await;
         assert_eq!(seen.status, 200, "{}", seen.text);
         assert!(!seen.text.contains("hush") && !seen.text.contains("ada"), "{}", seen.text);
+        // Nor what is done in it.
+        assert_eq!(api.ask("POST", &format!("notebooks/{open}/start"), None).await.status, 200);
+        let listed = ask("GET", "notebooks?public=true".to_owned(), None).await.body["items"][0].clone();
+        for seen in [ask("GET", format!("notebooks/{open}"), None).await.body, listed] {
+            assert_eq!(
+                (&seen["state"], &seen["name"], &seen["user"]["name"]),
+                (&json!("pending"), &json!("open"), &json!("admin"))
+            );
+            for hidden in ["session", "phase", "progress", "queue", "message", "project"] {
+                assert_eq!(seen[hidden], Value::Null, "{hidden}: {seen:#}");
+            }
+        }
         for (method, path, body) in [
             ("PATCH", format!("notebooks/{open}"), Some(json!({ "name": "mine" }))),
             ("POST", format!("notebooks/{open}/start"), None),
@@ -491,6 +452,7 @@ mod tests {
         assert_eq!(found.body["spec"]["registryUsername"], "ada");
         let sessions = api.ask("GET", &format!("notebooks/{id}/sessions"), None).await;
         assert_eq!(sessions.body["items"].as_array().unwrap().len(), 1, "{}", sessions.text);
+        assert_eq!(sessions.body["items"][0], started.body["session"], "the list says what the notebook says");
         assert_eq!(api.ask("GET", "notebooks?live=true&tag=none", None).await.body["items"], json!([]));
         assert_eq!(api.ask("GET", "notebooks?live=true", None).await.body["items"][0]["id"], json!(id));
         assert_eq!(api.ask("GET", "jobs", None).await.body["items"], json!([]), "a session is no job");

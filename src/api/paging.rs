@@ -90,6 +90,11 @@ pub struct PageQuery {
     cursor: Option<String>,
 }
 
+/// Returns the text of a filter, unless it was left out or empty.
+pub fn given(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
 /// The query of a list: which page, and the filters `F`. A parameter that is neither is refused.
 #[derive(Debug, Clone)]
 pub struct Paged<F = NoFilter> {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Json, Page, PageQuery, Paged, Path, Problem};
+use super::{Json, Page, PageQuery, Paged, Path, Problem, paging::given};
 use crate::{
     domain::{
         caller::Caller,
@@ -23,6 +23,18 @@ use crate::{
 /// The routes of projects.
 pub fn routes() -> OpenApiRouter<Services> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, change, delete))
+}
+
+/// Returns the project that a list is narrowed to, if it is to one: by id or by name.
+pub(super) async fn project_meant(
+    services: &Services,
+    caller: &Caller,
+    named: String,
+) -> Result<Option<ProjectId>, Problem> {
+    match given(named) {
+        Some(named) => Ok(Some(services.project_named(caller, named).await?)),
+        None => Ok(None),
+    }
 }
 
 /// A project to be made.
@@ -64,6 +76,7 @@ pub struct ProjectView {
     created_at: Timestamp,
     jobs: ProjectJobs,
     notebooks: u64,
+    tensorboards: u64,
 }
 
 /// How many jobs a project has.
@@ -86,6 +99,7 @@ impl From<Project> for ProjectView {
             created_at: project.created_at,
             jobs: ProjectJobs { total: project.jobs, active: project.active_jobs },
             notebooks: project.notebooks,
+            tensorboards: project.tensorboards,
         }
     }
 }

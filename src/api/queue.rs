@@ -7,10 +7,14 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Json, Problem, Query};
 use crate::{
-    domain::{caller::Caller, id::JobId, time::Timestamp},
+    domain::{
+        caller::Caller,
+        id::{JobId, NotebookId},
+        time::Timestamp,
+    },
     service::{
         Services,
-        queue::{Holder, Queue, QueueEntry},
+        queue::{Holder, Queue, QueueEntry, notebook_of},
     },
 };
 
@@ -41,12 +45,15 @@ pub struct QueueView {
     running: Vec<RunningView>,
 }
 
-/// A job that waits for a place.
+/// A job, or a session of a notebook, that waits for a place.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitingView {
     #[schema(value_type = String)]
     job_id: JobId,
+    /// The notebook that it is a session of; null for a job.
+    #[schema(value_type = Option<String>)]
+    notebook_id: Option<NotebookId>,
     name: String,
     /// The name of the person.
     user: String,
@@ -75,12 +82,15 @@ pub struct NeedsView {
     gpus: u32,
 }
 
-/// A job that holds what another needs.
+/// A job or session that holds what another needs.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BlockerView {
     #[schema(value_type = String)]
     job_id: JobId,
+    /// The notebook that it is a session of; null for a job.
+    #[schema(value_type = Option<String>)]
+    notebook_id: Option<NotebookId>,
     name: String,
     user: String,
     /// UUIDs.
@@ -90,12 +100,15 @@ pub struct BlockerView {
     until: Option<Timestamp>,
 }
 
-/// A job that holds a place.
+/// A job or session that holds a place.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunningView {
     #[schema(value_type = String)]
     job_id: JobId,
+    /// The notebook that it is a session of; null for a job.
+    #[schema(value_type = Option<String>)]
+    notebook_id: Option<NotebookId>,
     name: String,
     user: String,
     /// UUIDs.
@@ -115,8 +128,9 @@ impl From<QueueEntry> for WaitingView {
     fn from(entry: QueueEntry) -> Self {
         let needs = &entry.workload.needs;
         Self {
+            notebook_id: notebook_of(&entry.workload.kind),
             job_id: entry.waiting.id,
-            name: entry.name,
+            name: entry.workload.name,
             user: entry.user,
             machine_type: entry.machine_type,
             position: entry.waiting.position,
@@ -133,6 +147,7 @@ impl From<Holder> for BlockerView {
     fn from(holder: Holder) -> Self {
         Self {
             job_id: holder.job,
+            notebook_id: holder.notebook,
             name: holder.name,
             user: holder.user,
             gpus: holder.gpus.iter().map(ToString::to_string).collect(),
@@ -145,6 +160,7 @@ impl From<Holder> for RunningView {
     fn from(holder: Holder) -> Self {
         Self {
             job_id: holder.job,
+            notebook_id: holder.notebook,
             name: holder.name,
             user: holder.user,
             gpus: holder.gpus.iter().map(ToString::to_string).collect(),

@@ -8,11 +8,11 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::{
     KeyBook, artifacts, box_now, caller, dataset_archive, dataset_files, dataset_multipart, dataset_tags, datasets,
-    diff, events, experiments, file_listing, file_tasks, file_uploads, files, gpus, health, imports, job_charts,
-    job_logs, job_metrics, jobs, keys, known_files, lineage, machine_types, metrics, notebooks, openapi, projects,
-    queue, secrets, session,
+    diff, events, experiments, file_listing, file_tasks, file_uploads, files, gpus, health, imports, integrations,
+    job_charts, job_logs, job_metrics, jobs, keys, known_files, lineage, machine_types, metrics, notebooks, openapi,
+    projects, queue, secrets, session,
     shell::{self, Shell},
-    signed, signed_artifacts, storage, storage_providers, tls, uploads, versions, workloads,
+    signed, signed_artifacts, storage, storage_providers, tensorboards, terminals, tls, uploads, versions, workloads,
 };
 use crate::service::Services;
 
@@ -33,10 +33,13 @@ fn closed_routes() -> OpenApiRouter<Services> {
         .merge(job_metrics::routes())
         .merge(artifacts::routes())
         .merge(notebooks::routes())
+        .merge(integrations::routes())
+        .merge(tensorboards::routes())
         .merge(files::routes())
         .merge(file_uploads::routes())
         .merge(file_tasks::routes())
         .merge(workloads::routes())
+        .merge(terminals::routes())
         .merge(uploads::routes())
         .merge(storage_providers::routes())
         .merge(datasets::routes())
@@ -224,6 +227,8 @@ pub mod tests {
                 memory_capacity_bytes: 8 << 30,
                 avoid_busy_gpus: true,
                 notebooks: Default::default(),
+                terminals: Default::default(),
+                tensorboards: service::tensorboards::TensorBoardRules { image: "tensorboard".to_owned(), idle: None },
                 names: Default::default(),
                 storage: service::StorageSettings {
                     team_quota_bytes,

@@ -11,6 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Json, Page, PageQuery, Paged, Path, Problem, Query,
     datasets::{DeleteQuery, named, shown},
+    imports::{ChosenText, ImportView},
 };
 use crate::{
     domain::{
@@ -21,6 +22,7 @@ use crate::{
     },
     service::{
         ServiceError, Services,
+        imports::ImportDraft,
         versions::{VersionChange, VersionDraft, VersionNow},
     },
 };
@@ -114,6 +116,23 @@ struct CreateVersion {
     /// A committed version whose files it begins with: `VERSION`, a tag or `latest` of this dataset, or a
     /// whole reference. Nothing is copied.
     parent: Option<String>,
+    /// Files of a notebook or of `/storage` that are brought into it, as an import with `files` does. They
+    /// take the place of those of the parent that have the same path.
+    from: Option<ChosenText>,
+    /// Directory of the version that they go into; the top when left out. Only with `from`.
+    prefix: Option<String>,
+    /// Commits the version when they are there; it gets its tags then, and not before. Only with `from`.
+    commit: bool,
+}
+
+/// A version that was begun.
+#[derive(Debug, Serialize, ToSchema)]
+struct BegunVersion {
+    #[serde(flatten)]
+    version: VersionView,
+    /// How the files that it is made from come into it: ask for it again (`GET /imports/{id}`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    import: Option<ImportView>,
 }
 
 /// What is to be different.
@@ -168,13 +187,15 @@ async fn list(
 
 /// Begin a version
 ///
-/// Empty, or with the files of a parent.
+/// Empty, or with the files of a parent. With `from`, files of a notebook or of `/storage` are brought into it
+/// behind the answer.
 #[utoipa::path(
     post, path = "/datasets/{dataset}/versions", tag = "datasets",
     params(("dataset" = String, Path, description = "Id or name")),
     request_body = CreateVersion,
     responses(
-        (status = 201, body = VersionView),
+        (status = 201, body = BegunVersion),
+        (status = 404, description = "There is no such dataset, parent, notebook or file"),
         (status = 409, description = "The parent is not committed: `version_not_committed`; or damaged: `version_damaged`"),
     ),
 )]
@@ -183,17 +204,29 @@ async fn create(
     caller: Caller,
     Path(dataset): Path<String>,
     new: Option<Json<CreateVersion>>,
-) -> Result<(StatusCode, Json<VersionView>), Problem> {
+) -> Result<(StatusCode, Json<BegunVersion>), Problem> {
     let new = new.map(|Json(new)| new).unwrap_or_default();
-    let draft = VersionDraft {
+    let mut draft = VersionDraft {
         message: new.message,
         metadata: new.metadata,
         tags: new.tags,
         parent: new.parent,
         ..VersionDraft::default()
     };
-    let made = services.create_version(&caller, named(&dataset)?, draft).await?;
-    Ok((StatusCode::CREATED, Json(made.into())))
+    let Some(from) = new.from else {
+        if new.commit || new.prefix.is_some() {
+            let field = if new.commit { "commit" } else { "prefix" };
+            let detail = format!("{field} goes with from: there is nothing to bring into the version");
+            return Err(Problem::invalid("only_with_from", field, detail));
+        }
+        let version = services.create_version(&caller, named(&dataset)?, draft).await?;
+        return Ok((StatusCode::CREATED, Json(BegunVersion { version: version.into(), import: None })));
+    };
+    // A tag never names half a version that is going to be whole.
+    let tags = if new.commit { std::mem::take(&mut draft.tags) } else { Vec::new() };
+    let files = ImportDraft { source: from.draft("from")?, prefix: new.prefix, commits: new.commit, tags };
+    let (version, import) = services.create_version_with(&caller, named(&dataset)?, draft, files).await?;
+    Ok((StatusCode::CREATED, Json(BegunVersion { version: version.into(), import: Some(import.into()) })))
 }
 
 /// Describe a version anew

@@ -49,10 +49,11 @@ struct OpenedView {
 /// Open a workload
 ///
 /// Makes a URL that lets one browser in to what a running container serves. The host of the URL is the
-/// workload's own, so that its pages reach neither this API nor other workloads.
+/// workload's own, so that its pages reach neither this API nor other workloads. A TensorBoard that does
+/// not run is started; its URL can be opened at once, and shows a page that waits for it.
 #[utoipa::path(
     post, path = "/workloads/{id}/open", tag = "workloads", request_body = Option<OpenWorkload>,
-    params(("id" = String, Path, description = "Id of a job or of a notebook")),
+    params(("id" = String, Path, description = "Id of a job, a notebook or a TensorBoard")),
     responses(
         (status = 200, description = "Where it is", body = OpenedView),
         (status = 403, description = "The key may only read", body = ProblemDocument, content_type = "application/problem+json"),
@@ -121,7 +122,7 @@ struct TokenView {
 /// For editors and scripts. It ends with the key or the session's key that it was made with.
 #[utoipa::path(
     post, path = "/workloads/{id}/tokens", tag = "workloads", request_body = Option<NewToken>,
-    params(("id" = String, Path, description = "Id of a job or of a notebook")),
+    params(("id" = String, Path, description = "Id of a job, a notebook or a TensorBoard")),
     responses(
         (status = 201, description = "Made", body = TokenView),
         (status = 403, description = "The key may only read", body = ProblemDocument, content_type = "application/problem+json"),
@@ -141,9 +142,7 @@ async fn create_token(
     let target = target(&id, asked.port)?;
     let life = asked.expires_in_seconds.map(Duration::from_secs);
     let (made, _) = services.create_workload_token(&caller, &id, life).await?;
-    let names = &services.settings.names;
-    let (scheme, port) = if names.https { ("https", String::new()) } else { ("http", format!(":{}", names.port)) };
-    let url = format!("{scheme}://{}{port}{}", host(&headers)?.host(), prefix(&target));
+    let url = services.settings.names.path_url(host(&headers)?.host(), &target);
     let view = TokenView { token: made.token.reveal().to_owned(), url, expires_at: made.expires_at };
     Ok((StatusCode::CREATED, Json(view)))
 }

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, Write},
+    net::SocketAddr,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -14,8 +15,8 @@ use rustix::fs::{FlockOperation, flock};
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    /// Holds the lock.
-    _lock: File,
+    /// Holds the lock. In it are the process and, behind that, where it listens.
+    lock: File,
 }
 
 /// The data directory cannot be had.
@@ -55,7 +56,20 @@ impl DataDir {
         // Only for people: the lock is what counts, so a stale number does no harm.
         lock.set_len(0).map_err(wrap)?;
         writeln!(lock, "{}", std::process::id()).map_err(wrap)?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, lock })
+    }
+
+    /// Notes where the daemon listens, for commands that are run without its settings.
+    pub fn note_address(&mut self, listen: SocketAddr) -> io::Result<()> {
+        writeln!(self.lock, "{listen}")
+    }
+
+    /// Returns where the daemon of a data directory listens, or did last; `None` where none was there, or this
+    /// user may not look.
+    pub fn noted_address(path: &Path) -> Option<SocketAddr> {
+        let mut text = String::new();
+        File::open(path.join("lock")).ok()?.take(200).read_to_string(&mut text).ok()?;
+        text.lines().nth(1)?.parse().ok()
     }
 
     /// Returns the directory as an absolute path without links.
@@ -67,8 +81,8 @@ impl DataDir {
 fn holder(lock: &mut File) -> Option<u32> {
     let mut text = String::new();
     lock.rewind().ok()?;
-    lock.take(20).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+    lock.take(200).read_to_string(&mut text).ok()?;
+    text.lines().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -86,6 +100,19 @@ mod tests {
         assert!(words.contains(&format!("process {}", std::process::id())) && words.contains("--data-dir"), "{words}");
         drop(first);
         DataDir::claim(&path).unwrap();
+    }
+
+    #[test]
+    fn where_the_daemon_listens_is_known_also_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(DataDir::noted_address(dir.path()), None);
+        let mut claimed = DataDir::claim(dir.path()).unwrap();
+        assert_eq!(DataDir::noted_address(dir.path()), None);
+        let listen = "[::1]:8000".parse().unwrap();
+        claimed.note_address(listen).unwrap();
+        assert_eq!(DataDir::noted_address(dir.path()), Some(listen));
+        let words = DataDir::claim(dir.path()).unwrap_err().to_string();
+        assert!(words.contains(&format!("process {}", std::process::id())), "{words}");
     }
 
     #[test]

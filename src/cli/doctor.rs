@@ -103,6 +103,7 @@ pub fn run(args: &SettingsArgs) -> anyhow::Result<()> {
             certificate(&config),
             engine,
             pushes(&config).await,
+            sources(&config).await,
             gpus(&config, gpu_access).await,
             git().await,
             good("sqlite", store::sqlite_version()),
@@ -366,6 +367,24 @@ async fn pushes(config: &Config) -> Finding {
         }
         Err(error) => {
             lacking(what, format!("{address}, the gateway of the network {network}, cannot be listened on ({error})"))
+        }
+    }
+}
+
+/// Looks whether places on S3 can be mounted in notebooks. Fetches nothing.
+async fn sources(config: &Config) -> Finding {
+    let what = "s3 sources";
+    let dir = config.data.dir.ancestors().find_map(|path| path.canonicalize().ok()).unwrap_or_else(|| "/".into());
+    if let Some(why) = host::Fuse::default().obstacle(&dir) {
+        return lacking(what, format!("places on S3 cannot be mounted in notebooks: {why}"));
+    }
+    let image = &config.s3_sources.image;
+    let docker = Docker::connect(app::docker_settings(config, "doctor".to_owned(), [0; 32]));
+    match timeout(PATIENCE, docker.image(image)).await {
+        Ok(Ok(Some(_))) => good(what, format!("mounted in notebooks by {image}")),
+        Ok(Ok(None)) => good(what, format!("mounted in notebooks by {image}, which is fetched at its first use")),
+        _ => {
+            lacking(what, format!("whether {image}, which mounts them, is here is not known while the engine is away"))
         }
     }
 }

@@ -27,7 +27,7 @@ impl GradientEnvArgs {
         let (url, known) = match &self.url {
             Some(url) => (url.clone(), None),
             None => {
-                let config = self.settings.load()?.config;
+                let config = self.settings.load_beside()?.config;
                 let given = config.server.tls_certificate.is_some();
                 let known = (!given).then(|| config.data.dir.join("keys/authority.pem"));
                 (origin(config.server.listen), known)

@@ -30,7 +30,7 @@ pub fn run<W>(settings: &SettingsArgs, user: Option<&str>, work: impl FnOnce(Loc
 where
     W: Future<Output = anyhow::Result<()>>,
 {
-    let config = settings.load()?.config;
+    let config = settings.load_beside()?.config;
     check(&config.data.dir)?;
     let runtime = runtime()?;
     runtime.block_on(async {

@@ -22,7 +22,10 @@ pub fn run(args: &SettingsArgs) -> anyhow::Result<()> {
     for warning in &loaded.warnings {
         tracing::warn!("{}", warning.0);
     }
-    let data_dir = DataDir::claim(&loaded.config.data.dir)?;
+    let mut data_dir = DataDir::claim(&loaded.config.data.dir)?;
+    if let Err(error) = data_dir.note_address(loaded.config.server.listen) {
+        tracing::warn!(%error, "commands that are run without these settings do not know where this listens");
+    }
     loaded.config.data.dir = data_dir.path().to_owned();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

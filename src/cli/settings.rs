@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::{Config, ConfigArgs, ConfigError, Loaded};
+use super::data_dir::DataDir;
+use crate::config::{BUILT_IN, Config, ConfigArgs, ConfigError, Loaded};
 
 /// Where settings come from, and those that the command line sets.
 #[derive(Debug, Clone, Default, Args)]
@@ -40,5 +41,20 @@ impl SettingsArgs {
             workload_listen: self.workload_listen.clone(),
             set: self.set.clone(),
         })
+    }
+
+    /// Gathers them for a command that tells how the daemon is reached: where nothing says on which address
+    /// it listens, that is the one that the daemon of the data directory was started with.
+    ///
+    /// # Errors
+    /// As [`SettingsArgs::load`].
+    pub fn load_beside(&self) -> Result<Loaded, ConfigError> {
+        let mut loaded = self.load()?;
+        if loaded.origin("server.listen") == BUILT_IN
+            && let Some(listen) = DataDir::noted_address(&loaded.config.data.dir)
+        {
+            loaded.config.server.listen = listen;
+        }
+        Ok(loaded)
     }
 }

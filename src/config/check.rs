@@ -2,6 +2,7 @@
 //! worth a word.
 
 use super::Config;
+use crate::domain::image_ref::ImageRef;
 
 /// A value that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,17 @@ pub fn check(config: &Config) -> Result<Vec<Warning>, Flaw> {
         "notebooks.shutdown",
         "must not be above notebooks.longest_shutdown",
     )?;
+
+    positive("terminals.detached", config.terminals.detached.0.as_secs())?;
+    positive("terminals.per_workload", config.terminals.per_workload.into())?;
+    let sources = &config.s3_sources;
+    demand(sources.image.parse::<ImageRef>().is_ok(), "s3_sources.image", "must be the name of an image")?;
+    demand(sources.memory.0 >= 64 << 20, "s3_sources.memory", "must be at least 64MiB")?;
+    positive("s3_sources.flush", sources.flush.0.as_secs())?;
+    positive("tensorboards.ready", config.tensorboards.ready.0.as_secs())?;
+    if let Err(error) = config.tensorboards.image.parse::<ImageRef>() {
+        return Err(Flaw { key: "tensorboards.image", message: error.to_string() });
+    }
 
     let engine = &config.engine;
     positive("engine.prepare_parallel", engine.prepare_parallel.into())?;

@@ -8,7 +8,7 @@ use figment::value::{Empty, Value};
 use super::{layers::built_in, show};
 
 /// Every section in the order of the file, with the source that documents it.
-const SECTIONS: [(&str, &str); 11] = [
+const SECTIONS: [(&str, &str); 14] = [
     ("data", include_str!("data.rs")),
     ("server", include_str!("server.rs")),
     ("engine", include_str!("engine.rs")),
@@ -16,6 +16,9 @@ const SECTIONS: [(&str, &str); 11] = [
     ("scheduler", include_str!("scheduler.rs")),
     ("storage", include_str!("storage.rs")),
     ("notebooks", include_str!("notebooks.rs")),
+    ("terminals", include_str!("terminals.rs")),
+    ("s3_sources", include_str!("s3_sources.rs")),
+    ("tensorboards", include_str!("tensorboards.rs")),
     ("limits", include_str!("limits.rs")),
     ("retention", include_str!("retention.rs")),
     ("disk", include_str!("disk.rs")),

@@ -18,6 +18,9 @@ use super::{Config, Warning, check};
 /// The settings file that is read when it is there and no other is named.
 pub const DEFAULT_FILE: &str = "/etc/gradientd/gradientd.toml";
 
+/// Where a value came from that nobody has set.
+pub const BUILT_IN: &str = "built-in";
+
 /// The environment's short forms and what they stand for.
 const SHORT_FORMS: [(&str, &str); 3] = [
     ("GRADIENTD_DATA_DIR", "data.dir"),
@@ -86,7 +89,7 @@ impl Loaded {
         args: &ConfigArgs,
     ) -> Result<Self, ConfigError> {
         let known = built_in();
-        let mut layers = vec![Layer { origin: "built-in".into(), dict: known.clone() }];
+        let mut layers = vec![Layer { origin: BUILT_IN.into(), dict: known.clone() }];
         layers.extend(file_layer(args.file.as_deref(), default_file)?);
         layers.extend(environment_layers(environment, &known)?);
         layers.extend(flag_layers(args, &known)?);
@@ -108,7 +111,7 @@ impl Loaded {
 
     /// Returns where the value of `key` (`section.key`) came from, in words.
     pub fn origin(&self, key: &str) -> String {
-        self.figment.find_metadata(key).map_or_else(|| "built-in".to_owned(), |metadata| metadata.name.to_string())
+        self.figment.find_metadata(key).map_or_else(|| BUILT_IN.to_owned(), |metadata| metadata.name.to_string())
     }
 }
 
@@ -261,7 +264,7 @@ fn nearest(key: &str, all: &Dict) -> Option<String> {
 }
 
 fn wrong(error: &figment::Error) -> ConfigError {
-    let origin = error.metadata.as_ref().map_or_else(|| "built-in".to_owned(), |metadata| metadata.name.to_string());
+    let origin = error.metadata.as_ref().map_or_else(|| BUILT_IN.to_owned(), |metadata| metadata.name.to_string());
     let path = error.path.join(".");
     match &error.kind {
         Kind::UnknownField(name, known) => ConfigError::Unknown {

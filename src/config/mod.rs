@@ -19,29 +19,35 @@ mod limits;
 mod log;
 mod notebooks;
 mod retention;
+mod s3_sources;
 mod scheduler;
 mod server;
 mod show;
 mod size;
 mod span;
 mod storage;
+mod tensorboards;
+mod terminals;
 
 pub use check::{Warning, check};
 pub use data::Data;
 pub use disk::Disk;
 pub use engine::{Engine, GpuAccessChoice};
 pub use gpu::Gpu;
-pub use layers::{ConfigArgs, ConfigError, DEFAULT_FILE, Loaded};
+pub use layers::{BUILT_IN, ConfigArgs, ConfigError, DEFAULT_FILE, Loaded};
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
 pub use notebooks::Notebooks;
 pub use retention::Retention;
+pub use s3_sources::S3Sources;
 pub use scheduler::Scheduler;
 pub use server::Server;
 pub use show::show;
 pub use size::ByteSize;
 pub use span::Span;
 pub use storage::Storage;
+pub use tensorboards::TensorBoards;
+pub use terminals::Terminals;
 
 /// Every setting of the daemon. `Default` is the built-in layer.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -54,6 +60,9 @@ pub struct Config {
     pub scheduler: Scheduler,
     pub storage: Storage,
     pub notebooks: Notebooks,
+    pub terminals: Terminals,
+    pub s3_sources: S3Sources,
+    pub tensorboards: TensorBoards,
     pub limits: Limits,
     pub retention: Retention,
     pub disk: Disk,

@@ -14,8 +14,10 @@ use super::{
     gpu::{GpuReading, Inventory},
     id::{ImportId, JobId, NotebookId, TeamId},
     import::ImportProgress,
+    integration::{S3Source, SessionData},
     machine_type::Catalogue,
     notebook::{ForkProgress, NotebookSize},
+    source::SourceState,
     storage_care::{FsckReport, GcReport, ImagesUsage, PartUsage},
     time::Timestamp,
     traffic::Traffic,
@@ -125,7 +127,11 @@ pub struct Board {
     team_usage: Slot<HashMap<TeamId, TeamUsage>>,
     reach: RwLock<HashMap<JobId, Reach>>,
     forks: RwLock<HashMap<NotebookId, ForkProgress>>,
+    session_data: RwLock<HashMap<JobId, Arc<SessionData>>>,
     notebook_sizes: Slot<HashMap<NotebookId, NotebookSize>>,
+    wanted_sources: RwLock<HashMap<JobId, Arc<BTreeMap<String, S3Source>>>>,
+    sources: Slot<HashMap<(JobId, String), SourceState>>,
+    unshared: Slot<Option<String>>,
 }
 
 /// Where a container is reached, and what passes.
@@ -191,7 +197,11 @@ impl Board {
             team_usage: Slot::default(),
             reach: RwLock::default(),
             forks: RwLock::default(),
+            session_data: RwLock::default(),
             notebook_sizes: Slot::default(),
+            wanted_sources: RwLock::default(),
+            sources: Slot::default(),
+            unshared: Slot::default(),
         }
     }
 
@@ -222,6 +232,10 @@ impl Board {
         team_parts, set_team_parts: HashMap<TeamId, Vec<PartUsage>>;
         /// Returns what every notebook kept when that was last counted.
         notebook_sizes, set_notebook_sizes: HashMap<NotebookId, NotebookSize>;
+        /// Returns where the places on S3 stand that sessions want, by session and name.
+        sources, set_sources: HashMap<(JobId, String), SourceState>;
+        /// Returns why nothing can be mounted into sessions, where the engine said so.
+        unshared, set_unshared: Option<String>;
     }
 
     /// Returns how far the preparation of a workload is, while it is under way.
@@ -291,6 +305,43 @@ impl Board {
             Some(progress) => all.insert(id.clone(), progress),
             None => all.remove(id),
         };
+    }
+
+    /// Returns the places on S3 that a session is to have, by name; `None` while that is not known, as after
+    /// a restart, when nothing may be taken from it.
+    pub fn wanted_sources(&self, session: &JobId) -> Option<Arc<BTreeMap<String, S3Source>>> {
+        self.wanted_sources.read().expect(HELD).get(session).cloned()
+    }
+
+    /// Says which places on S3 a session is to have.
+    pub fn want_sources(&self, session: &JobId, wanted: BTreeMap<String, S3Source>) {
+        self.wanted_sources.write().expect(HELD).insert(session.clone(), Arc::new(wanted));
+    }
+
+    /// Forgets what is wanted of all sessions but these.
+    pub fn keep_wanted_sources(&self, keep: &dyn Fn(&JobId) -> bool) {
+        self.wanted_sources.write().expect(HELD).retain(|id, _| keep(id));
+    }
+
+    /// Returns where one place on S3 of a session stands; `None` while nobody has looked at it.
+    pub fn source(&self, session: &JobId, name: &str) -> Option<SourceState> {
+        self.sources.get().get(&(session.clone(), name.to_owned())).cloned()
+    }
+
+    /// Returns what only the loop knows of the data of a session, once it has looked.
+    pub fn session_data(&self, id: &JobId) -> Option<Arc<SessionData>> {
+        self.session_data.read().expect(HELD).get(id).cloned()
+    }
+
+    /// Says how the data of a session is. Says whether that is news.
+    pub fn set_session_data(&self, id: &JobId, data: SessionData) -> bool {
+        let before = self.session_data.write().expect(HELD).insert(id.clone(), Arc::new(data.clone()));
+        before.is_none_or(|before| *before != data)
+    }
+
+    /// Forgets the data of all sessions but these.
+    pub fn keep_session_data(&self, keep: &dyn Fn(&JobId) -> bool) {
+        self.session_data.write().expect(HELD).retain(|id, _| keep(id));
     }
 
     /// Returns the last run of every loop, by name.

@@ -119,6 +119,15 @@ actions! {
     ChangeNotebook: Write, "change notebooks";
     StopNotebook: Write, "stop notebooks";
     DeleteNotebook: Write, "delete notebooks";
+    /// A TensorBoard with what it shows.
+    ViewTensorBoards: Read, "look at TensorBoards";
+    CreateTensorBoard: Write, "make TensorBoards";
+    /// Also opening one that does not run.
+    StartTensorBoard: Write, "start TensorBoards";
+    /// What it shows, its name and project, and what its next session runs on.
+    ChangeTensorBoard: Write, "change TensorBoards";
+    StopTensorBoard: Write, "stop TensorBoards";
+    DeleteTensorBoard: Write, "delete TensorBoards";
     /// Their runs are jobs, which [`Action::ViewJobs`] is for.
     ViewExperiments: Read, "look at experiments";
     CreateExperiment: Write, "create experiments";
@@ -129,6 +138,8 @@ actions! {
     DeleteExperiment: Write, "delete experiments";
     /// What a container serves. It may be a shell, so looking is not enough.
     OpenWorkload: Write, "open what containers serve";
+    /// Commands inside what runs already: as much as submitting a job, and with its secrets at hand.
+    OpenTerminal: Write, "open terminals";
     /// Datasets with their versions, files and lineage.
     ViewDatasets: Read, "look at datasets";
     CreateDataset: Write, "create datasets";

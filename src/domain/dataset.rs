@@ -103,6 +103,8 @@ pub struct VersionUse {
     pub at: Timestamp,
     /// `None` when the job was deleted.
     pub state: Option<super::workload::State>,
+    /// The notebook that it is a session of, if it is one.
+    pub notebook: Option<super::id::NotebookId>,
 }
 
 words! {

@@ -2,10 +2,13 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use super::id::{InvalidId, NotebookId};
 
 /// Files that people work with without a session.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum FileRoot {
     /// `/storage` of the team.
     Storage,
@@ -22,6 +25,19 @@ impl fmt::Display for FileRoot {
             Self::Storage => f.write_str(STORAGE),
             Self::Notebook(id) => id.fmt(f),
         }
+    }
+}
+
+impl From<FileRoot> for String {
+    fn from(root: FileRoot) -> Self {
+        root.to_string()
+    }
+}
+
+impl TryFrom<String> for FileRoot {
+    type Error = InvalidId;
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        text.parse()
     }
 }
 

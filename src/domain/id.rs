@@ -128,6 +128,7 @@ id!(/** Where the files of datasets lie. */ ProviderId, "storage provider", "spl
 id!(/** Something that is being brought into a version. */ ImportId, "import", "im", 12);
 id!(/** A file of a notebook or of `/storage` that comes piece by piece. */ FileUploadId, "file upload", "fu", 16);
 id!(/** Something long that is done to files. */ FileTaskId, "file task", "ft", 12);
+id!(/** A shell in something that runs, shown in a browser. */ TerminalId, "terminal", "tm", 12);
 id!(/** A large file that comes in parts. */ MultipartId, "multipart upload", "mp", 16);
 
 #[cfg(test)]

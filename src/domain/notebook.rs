@@ -167,7 +167,7 @@ impl Session {
             )),
             (None, Some(Reason::Cancelled)) => None,
             (None, Some(Reason::TimeLimit)) => Some(format!(
-                "stopped when its time of {} was over. Its files are kept: start it again, and extend its time while it runs",
+                "stopped when its time was over, {} after its start. Its files are kept: start it again, and extend its time while it runs",
                 in_words(workload.time_limit.unwrap_or_default())
             )),
             (None, Some(Reason::ExitCode)) => Some(match workload.exit_code {

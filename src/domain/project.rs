@@ -15,6 +15,7 @@ pub struct Project {
     /// Jobs that are not over.
     pub active_jobs: u64,
     pub notebooks: u64,
+    pub tensorboards: u64,
 }
 
 /// Where the code of a project is kept, in whatever words its owner uses.

@@ -175,6 +175,12 @@ impl Names {
             None => None,
         }
     }
+
+    /// Returns where a program that calls the box `host` reaches `target` by path.
+    pub fn path_url(&self, host: &str, target: &Target) -> String {
+        let (scheme, port) = if self.https { ("https", String::new()) } else { ("http", format!(":{}", self.port)) };
+        format!("{scheme}://{host}{port}{}", prefix(target))
+    }
 }
 
 fn is_loopback(host: &str) -> bool {

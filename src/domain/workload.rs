@@ -121,6 +121,15 @@ impl Kind {
         }
     }
 
+    /// Says how to try once more what could not be set up.
+    pub fn once_more(&self) -> &'static str {
+        match self {
+            Self::Job => "clone the job",
+            Self::Notebook(_) => "start the notebook again",
+            Self::TensorBoard(_) => "start the TensorBoard again",
+        }
+    }
+
     /// Returns the id of what outlives the workload, if anything does.
     pub fn parent(&self) -> Option<&str> {
         match self {

@@ -6,10 +6,12 @@
 //! [`FakeEngine::finish`]), `stubborn` (the same, but it does not heed a stop), `oom` and `nostart`
 //! (which the engine refuses to start). A script that ends otherwise exits with 0.
 
+mod exec;
 mod state;
 
 use std::{
     net::{IpAddr, Ipv4Addr},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -21,12 +23,13 @@ use futures_util::{
 };
 use tokio::sync::watch;
 
-use self::state::{State, script};
+use self::state::State;
 use super::{
     BuildPlan, ContainerPlan, ContainerState, ContainerSummary, EngineError, EngineEvent, EngineInfo, EngineTime,
-    Executor, GpuAccess, Image, Inspection, LogChunk, Progress, RegistryCredentials, Stream, Usage,
+    ExecPlan, ExecSession, Executor, GpuAccess, Image, Inspection, LogChunk, Progress, RegistryCredentials, Stream,
+    Usage,
 };
-use crate::domain::storage_care::ImagesUsage;
+use crate::domain::{storage_care::ImagesUsage, terminal::TtySize};
 
 /// An engine in memory. Clones are the same engine.
 #[derive(Clone)]
@@ -92,6 +95,17 @@ impl FakeEngine {
         self.lock().gpu_access = Some(access);
     }
 
+    /// Makes containers of an image do `script`, whatever they are told: for programs that are no scripts.
+    pub fn set_script(&self, image: &str, script: &[&str]) {
+        let script = script.iter().map(|word| (*word).to_owned()).collect();
+        self.lock().scripts.insert(image.to_owned(), script);
+    }
+
+    /// Makes `dir` one whose file system the host does not share.
+    pub fn unshare(&self, dir: &Path) {
+        self.lock().unshared.push(dir.to_owned());
+    }
+
     /// Moves the containers' network.
     pub fn set_gateway(&self, gateway: IpAddr) {
         self.lock().gateway = Some(gateway);
@@ -115,6 +129,12 @@ impl FakeEngine {
         let plan = ContainerPlan { name: name.into(), ..ContainerPlan::default() };
         state.add(plan, true);
         self.changed(state);
+    }
+
+    /// Returns what happened to all containers, in order: their names and the engine's words.
+    pub fn history(&self) -> Vec<(String, String)> {
+        let pair = |event: &EngineEvent| (event.container_name.clone(), event.action.clone());
+        self.lock().events.iter().map(pair).collect()
     }
 
     /// Returns what a container was made of.
@@ -247,8 +267,8 @@ impl Executor for FakeEngine {
             if state.containers[at].state != ContainerState::Created {
                 return Ok(());
             }
-            let refusal = refusal.cloned().or_else(|| {
-                let starts = script(&state.containers[at].plan).first().is_none_or(|word| word != "nostart");
+            let refusal = refusal.cloned().or_else(|| state.refuses_to_share(at)).or_else(|| {
+                let starts = state.script(at).first().is_none_or(|word| word != "nostart");
                 (!starts).then(|| EngineError::Refused("no such device".into()))
             });
             if let Some(refusal) = refusal {
@@ -423,6 +443,18 @@ impl Executor for FakeEngine {
             }
         })
         .boxed())
+    }
+
+    async fn exec(&self, id: &str, plan: &ExecPlan) -> Result<ExecSession, EngineError> {
+        self.begin_exec(id, plan)
+    }
+
+    async fn resize_exec(&self, exec: &str, size: TtySize) -> Result<(), EngineError> {
+        self.set_exec_size(exec, size)
+    }
+
+    async fn exec_end(&self, exec: &str) -> Result<Option<i64>, EngineError> {
+        self.exit_code_of(exec)
     }
 
     async fn events(&self) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError> {

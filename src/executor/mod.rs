@@ -7,9 +7,11 @@
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use tokio::io::AsyncWrite;
 
-use crate::domain::{gpu::GpuUuid, storage_care::ImagesUsage, time::Timestamp};
+use crate::domain::{gpu::GpuUuid, storage_care::ImagesUsage, terminal::TtySize, time::Timestamp};
 
 pub use crate::domain::output::{EngineTime, LogChunk, Stream};
 
@@ -80,6 +82,20 @@ pub trait Executor: Send + Sync {
 
     /// Samples what a container uses, about once a second, until it ends.
     async fn usage(&self, id: &str) -> Result<BoxStream<'static, Result<Usage, EngineError>>, EngineError>;
+
+    /// Runs one more command in a container that runs. It has begun when this returns; how it ended tells
+    /// [`Executor::exec_end`]. It outlives the session: whoever drops that has to see to its end.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`] for a container that is not ours, [`EngineError::Conflict`] for one that
+    /// does not run. A command that cannot be started may also say so in its output, and end with 126 or 127.
+    async fn exec(&self, id: &str, plan: &ExecPlan) -> Result<ExecSession, EngineError>;
+
+    /// Gives the terminal of a command another size. A command that has ended is left alone.
+    async fn resize_exec(&self, exec: &str, size: TtySize) -> Result<(), EngineError>;
+
+    /// Looks at how a command ended; `None` while it runs, and when nobody knows any more.
+    async fn exec_end(&self, exec: &str) -> Result<Option<i64>, EngineError>;
 
     /// Tells of what happens to this box's containers, from now on. The first item may be awaited
     /// only after something happens; the subscription exists when this returns.
@@ -178,14 +194,50 @@ pub struct ContainerPlan {
     pub gpus: Vec<GpuUuid>,
     /// Size bound of the engine's own log buffer.
     pub log_buffer_bytes: u64,
+    pub powers: Powers,
+    pub net: Net,
+}
+
+/// What root may do inside. A closed list: no plan can ask for a privilege that is not thought of here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Powers {
+    /// What whatever users run may do.
+    #[default]
+    Ordinary,
+    /// Mount file systems through `/dev/fuse`, and nothing else: for programs of ours that serve files,
+    /// never for what users run. Mounting is a power over the machine.
+    Fuse,
+}
+
+/// Where a container's network is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Net {
+    /// The box's bridge, where containers do not reach each other.
+    #[default]
+    Bridge,
+    /// This machine's own, its loopback too: for programs of ours alone.
+    Host,
 }
 
 /// A directory of the host, shown inside.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Mount {
     pub source: PathBuf,
     pub target: String,
     pub read_only: bool,
+    pub propagation: Propagation,
+}
+
+/// Whether what is mounted beneath a [`Mount`] later is seen on the other side. Either of the last two needs
+/// a file system that the host shares (`mount --make-rshared`); elsewhere the start is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Propagation {
+    #[default]
+    Private,
+    /// What the host mounts beneath it appears inside.
+    FromHost,
+    /// That, and what is mounted inside appears on the host.
+    Both,
 }
 
 /// A port of the container, reachable on the host.
@@ -194,6 +246,32 @@ pub struct PortMapping {
     pub container: u16,
     /// The engine picks a free one when `None`.
     pub host: Option<u16>,
+}
+
+/// One more command for a container that runs. It has the container's user, working directory, devices and
+/// limits.
+#[derive(Debug, Clone, Default)]
+pub struct ExecPlan {
+    pub command: Vec<String>,
+    /// Beside what the container has.
+    pub env: BTreeMap<String, String>,
+    /// A terminal of this size; pipes when `None`.
+    pub tty: Option<TtySize>,
+}
+
+/// A command that was begun beside others.
+pub struct ExecSession {
+    pub id: String,
+    /// What it prints, both streams together, until it has ended.
+    pub output: BoxStream<'static, Result<Bytes, EngineError>>,
+    /// What it reads. Shutting it down is the end of input, for a command without a terminal.
+    pub input: Box<dyn AsyncWrite + Send + Unpin>,
+}
+
+impl std::fmt::Debug for ExecSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExecSession").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 /// An image on the box.

@@ -16,7 +16,6 @@ const LATER: &[(&str, &str)] = &[
         "/experiments/v2/hyperopt/",
         "hyperparameter searches are not on this box yet: run an experiment of a single node for each try",
     ),
-    ("/tensorboards/", "TensorBoards are not on this box yet: a job's charts are on its page"),
     ("/jobs/", "this is not on this box yet: a job's page and the API have its metrics and charts"),
     ("/machines/", "this box is the only machine: run a job, and choose its machine type"),
 ];

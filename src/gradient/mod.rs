@@ -11,9 +11,10 @@
 //!
 //! The resources have a file for each noun, named as in [`crate::api`]; [`entity_tags`] are the tags of
 //! all of them but datasets. Jobs come in two more, [`job_wire`] for what is asked and [`job_view`] for
-//! what is answered, and so do experiments and notebooks; files of datasets as well: [`dataset_files`] signs
-//! URLs, and [`objects`] answers them, listings in the words of [`listing_xml`]. Metrics are asked for by TLS at
-//! an address that [`metrics_url`] makes, answered by [`metrics`] and [`metrics_stream`].
+//! what is answered, and so do experiments and notebooks; TensorBoards have [`tensorboard_view`] alone. Files
+//! of datasets are two more as well: [`dataset_files`] signs URLs, and [`objects`] answers them, listings in
+//! the words of [`listing_xml`]. Metrics are asked for by TLS at an address that [`metrics_url`] makes,
+//! answered by [`metrics`] and [`metrics_stream`].
 //!
 //! Not here: what the client asks of itself (`apiKey`, `login`, `version`), and looking at what it says
 //! it is: unknown fields are ignored, missing ones defaulted as the cloud did.
@@ -54,6 +55,8 @@ mod router;
 mod secrets;
 mod storage_providers;
 mod teams;
+mod tensorboard_view;
+mod tensorboards;
 mod versions;
 mod web;
 mod workspace;

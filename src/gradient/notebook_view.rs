@@ -60,8 +60,8 @@ impl NotebookView {
 
     /// Shows a notebook to a team of that name.
     pub fn of(now: NotebookNow, namespace: &str) -> Self {
-        let state = state(&now);
-        let NotebookNow { notebook, hides_environment: is_of_others, .. } = now;
+        let state = state(now.state, now.notebook.session.as_ref());
+        let notebook = now.notebook;
         let run = notebook.session.as_ref().map(|session| &session.workload);
         Self {
             state,
@@ -74,9 +74,8 @@ impl NotebookView {
             is_public: notebook.is_public,
             is_preemptible: false,
             shutdown_timeout: notebook.limits.shutdown.map(|span| span.as_secs().div_ceil(3600)),
-            // Others may read its files, and not what it printed.
-            job_handle: run.filter(|_| !is_of_others).map(|run| run.id.clone()),
-            job_error: notebook.session.as_ref().filter(|_| !is_of_others).and_then(Session::message),
+            job_handle: run.map(|run| run.id.clone()),
+            job_error: notebook.session.as_ref().and_then(Session::message),
             dt_created: notebook.created_at,
             dt_provisioning_started: run.and_then(|run| run.setup_started_at),
             dt_provisioning_finished: run.and_then(|run| run.setup_finished_at),
@@ -94,12 +93,11 @@ impl NotebookView {
     }
 }
 
-/// Returns the cloud's word for where a notebook is. It runs once its server answers, and until it can be
-/// started again; one that was never started is stopped.
-fn state(now: &NotebookNow) -> &'static str {
-    let session = now.notebook.session.as_ref();
+/// Returns the cloud's word for where a notebook or a TensorBoard is whose latest session is `session`. It
+/// runs once its server answers, and until it can be started again; one that was never started is stopped.
+pub fn state(state: NotebookState, session: Option<&Session>) -> &'static str {
     let is_torn_down = session.is_none_or(|session| session.workload.teardown_finished_at.is_some());
-    match now.state {
+    match state {
         NotebookState::Created => "Stopped",
         NotebookState::Pending => "Pending",
         NotebookState::Provisioned => "Provisioned",

@@ -88,14 +88,17 @@ pub async fn create(
     Ok(Json(Made { handle: services.create_project(&caller, new).await?.id }))
 }
 
-/// Deletes a project.
+/// Deletes a project, and says what went with it. The cloud took along whatever ran; here that is stopped first.
 pub async fn delete(
     State(services): State<Services>,
     caller: Caller,
     Path(id): Path<ProjectId>,
 ) -> Result<Json<serde_json::Value>, Problem> {
-    services.delete_project(&caller, &id).await?;
-    Ok(Json(serde_json::json!({})))
+    let gone = services.delete_project(&caller, &id).await?;
+    let (jobs, experiments) = (gone.jobs, gone.experiments);
+    let message =
+        format!("project “{}” was deleted, with {jobs} jobs that were over and {experiments} experiments", gone.name);
+    Ok(Json(serde_json::json!({ "handle": id, "message": message, "jobs": jobs, "experiments": experiments })))
 }
 
 #[cfg(test)]
@@ -125,7 +128,20 @@ mod tests {
 
         let deleted = cloud.ask("POST", &format!("/projects/{handle}/deleteProject"), None).await;
         assert_eq!(deleted.status, 200, "{}", deleted.text);
+        let said = "project “digits” was deleted, with 0 jobs that were over and 0 experiments";
+        assert_eq!(deleted.body["message"], said);
         assert_eq!(cloud.get(&format!("/projects/?filter={filter}")).await["data"], json!([]));
+    }
+
+    #[tokio::test]
+    async fn a_project_in_which_something_runs_is_not_deleted() {
+        let cloud = Cloud::new().await;
+        let made = cloud.ask("POST", "/projects/", Some(json!({ "name": "busy" }))).await;
+        let handle = made.body["handle"].as_str().unwrap();
+        let job = format!("/jobs/createJob/?container=busybox&projectId={handle}");
+        assert_eq!(cloud.ask("POST", &job, None).await.status, 200);
+        let refused = cloud.ask("POST", &format!("/projects/{handle}/deleteProject"), None).await;
+        assert_eq!(printed(&refused), (409, "1 jobs of project “busy” are not over: stop them first, or wait"));
     }
 
     #[tokio::test]

@@ -12,8 +12,8 @@ use super::{
     ROOT, clusters, dataset_files, dataset_tags, datasets, entity_tags, environment, experiments, job_artifacts,
     job_logs, jobs, later, machine_types, metrics,
     metrics_stream::{self, Streams},
-    metrics_url, notebook_files, notebooks, objects, projects, secrets, storage_providers, teams, versions, web,
-    workspace_upload,
+    metrics_url, notebook_files, notebooks, objects, projects, secrets, storage_providers, teams, tensorboards,
+    versions, web, workspace_upload,
 };
 use crate::{
     api::{KeyBook, caller},
@@ -52,6 +52,7 @@ fn closed_routes() -> Router<Services> {
         .route("/machines/getAvailability/", get(machine_types::availability))
         .merge(experiment_routes())
         .merge(notebook_routes())
+        .merge(tensorboard_routes())
         .merge(data_routes())
 }
 
@@ -82,6 +83,15 @@ fn notebook_routes() -> Router<Services> {
         .route("/notebooks/v2/stopNotebook", post(notebooks::stop))
         .route("/notebooks/v2/forkNotebook", post(notebooks::fork))
         .route("/notebooks/v2/deleteNotebook", post(notebooks::delete))
+}
+
+/// TensorBoards. The client looks at one with a slash behind its id, and changes it without.
+fn tensorboard_routes() -> Router<Services> {
+    let one = get(tensorboards::details).put(tensorboards::change).delete(tensorboards::delete);
+    Router::new()
+        .route("/tensorboards/v1/", get(tensorboards::list).post(tensorboards::create))
+        .route("/tensorboards/v1/{id}", one.clone())
+        .route("/tensorboards/v1/{id}/", one)
 }
 
 /// Storage providers and datasets.
@@ -225,6 +235,11 @@ pub mod tests {
         ("POST", "/notebooks/v2/stopNotebook"),
         ("POST", "/notebooks/v2/forkNotebook"),
         ("POST", "/notebooks/v2/deleteNotebook"),
+        ("POST", "/tensorboards/v1/"),
+        ("PUT", "/tensorboards/v1/tb0000000000"),
+        ("PUT", "/tensorboards/v1/tb0000000000/"),
+        ("DELETE", "/tensorboards/v1/tb0000000000"),
+        ("DELETE", "/tensorboards/v1/tb0000000000/"),
     ];
 
     /// A body that every one of them understands.
@@ -281,6 +296,9 @@ pub mod tests {
             "/notebooks/getNotebook",
             "/notebooks/artifactsList?notebookId=..&files=..%2F..%2Fkeys&size=x",
             "/entityTags/getTags?entity=notebook&entityIds=%00",
+            "/tensorboards/v1/%00/",
+            "/tensorboards/v1/tb%ff",
+            "/tensorboards/v1//",
         ];
         for path in reads {
             let answer = cloud.ask("GET", path, None).await;
@@ -298,7 +316,7 @@ pub mod tests {
     #[tokio::test]
     async fn what_is_not_here_yet_says_what_to_use_instead() {
         let cloud = Cloud::new().await;
-        for path in ["/workflows", "/tensorboards/v1/", "/experiments/v2/hyperopt/create_and_start/"] {
+        for path in ["/workflows", "/mlModels/createModelV2", "/experiments/v2/hyperopt/create_and_start/"] {
             let answer = cloud.ask("POST", path, Some(json!({}))).await;
             let (status, words) = printed(&answer);
             assert!(status == 501 && words.contains("not on this box yet"), "{path}: {}", answer.text);

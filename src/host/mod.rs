@@ -3,6 +3,8 @@
 //!
 //! - `cpu` and `memory` read the kernel's tables, in pure functions over their text
 //! - `disk` asks a file system
+//! - `fuse` looks whether containers can serve files to each other
+//! - `mounts` reads what is mounted
 //! - `process` looks at this process itself
 //!
 //! Everything here is read from memory by the kernel, so the calls are short; only [`disk`] can
@@ -18,11 +20,15 @@ use std::{
 
 mod cpu;
 mod disk;
+mod fuse;
 mod memory;
+mod mounts;
 mod process;
 
 pub use disk::{Disk, Inodes, disk};
+pub use fuse::{Fuse, NO_DEVICE, not_shared};
 pub use memory::Memory;
+pub use mounts::{MountPoint, Mounts};
 pub use process::resident_bytes;
 
 /// This machine.

@@ -1,5 +1,5 @@
 //! Asks Jupyter servers what they are doing: whether they answer, which kernels are busy, when a terminal
-//! last said something. Only looks.
+//! last said something. Of other servers, such as TensorBoard, it asks only whether they answer. Only looks.
 //!
 //! What it reads comes from a container, so it is bounded in size and time, and none of it is trusted.
 
@@ -98,7 +98,7 @@ impl Servers {
     /// Looks at the server at `address`, whose pages are beneath `base` (`/w/ID/`) and which knows us by
     /// `token`.
     pub async fn look(&self, address: SocketAddr, base: &str, token: &str) -> Look {
-        let status = match self.get(address, &format!("{base}api/status"), token).await {
+        let status = match self.get(address, &format!("{base}api/status"), Some(token)).await {
             None => return Look::Silent,
             Some((status, _)) => status,
         };
@@ -118,19 +118,25 @@ impl Servers {
         })
     }
 
+    /// Says whether anything at `address` answers when it is asked for `path`, whatever it says.
+    pub async fn answers(&self, address: SocketAddr, path: &str) -> bool {
+        self.get(address, path, None).await.is_some()
+    }
+
     async fn list<T: DeserializeOwned>(&self, address: SocketAddr, path: &str, token: &str) -> Vec<T> {
-        match self.get(address, path, token).await {
+        match self.get(address, path, Some(token)).await {
             Some((StatusCode::OK, body)) => serde_json::from_slice(&body).unwrap_or_default(),
             _ => Vec::new(),
         }
     }
 
     /// Asks for one path; `None` when no whole answer came in time.
-    async fn get(&self, address: SocketAddr, path: &str, token: &str) -> Option<(StatusCode, Bytes)> {
-        let request = Request::get(format!("http://{address}{path}"))
-            .header(header::AUTHORIZATION, format!("token {token}"))
-            .body(Empty::new())
-            .ok()?;
+    async fn get(&self, address: SocketAddr, path: &str, token: Option<&str>) -> Option<(StatusCode, Bytes)> {
+        let mut request = Request::get(format!("http://{address}{path}"));
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("token {token}"));
+        }
+        let request = request.body(Empty::new()).ok()?;
         let answer = async {
             let answer = self.http.request(request).await.ok()?;
             let status = answer.status();

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     domain::{
         board::Reach,
-        id::NotebookId,
+        id::{NotebookId, TensorBoardId},
         traffic::OpenRequest,
         web_name::{self, Host, Target},
         workload::State,
@@ -202,7 +202,11 @@ impl Proxy {
     /// Adds where in the web UI a person can go on.
     pub(super) fn with_link(&self, refusal: Refusal, called: &Called) -> Refusal {
         let id = &called.target.id;
-        let pages = if id.as_str().parse::<NotebookId>().is_ok() { "notebooks" } else { "jobs" };
+        let pages = match id.as_str() {
+            id if id.parse::<NotebookId>().is_ok() => "notebooks",
+            id if id.parse::<TensorBoardId>().is_ok() => "tensorboards",
+            _ => "jobs",
+        };
         let link = self.control.as_ref().map(|control| (format!("{control}/{pages}/{id}"), "Open it in the web UI"));
         Refusal { link, ..refusal }
     }
@@ -338,6 +342,13 @@ impl Proxy {
                     THINK.as_secs() / 60
                 ),
             ),
+            Unanswered::Failed(Failure::NobodyListens)
+                if going.served.is_starting && going.served.main_port == Some(port) =>
+            {
+                let detail = format!("{id} is starting: this goes on by itself when it answers");
+                let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not_running_yet", detail);
+                return Refusal { retry_after: Some(2), ..self.with_link(refusal, &going.called) };
+            }
             Unanswered::Failed(Failure::NobodyListens) => (
                 StatusCode::BAD_GATEWAY,
                 "nobody_listens",

@@ -60,11 +60,13 @@ struct Idle {
     since: Instant,
 }
 
+type Connection = http1::Connection<TokioIo<TcpStream>, Body>;
+
 /// One connection.
 struct Link {
     sender: SendRequest<Body>,
     /// Reads and writes while it is polled; `None` once it has ended.
-    connection: Option<Pin<Box<http1::Connection<TokioIo<TcpStream>, Body>>>>,
+    connection: Option<Pin<Box<Connection>>>,
 }
 
 impl Link {
@@ -206,9 +208,7 @@ fn spare(request: &Request<Body>) -> Option<request::Parts> {
     Some(head)
 }
 
-async fn connect(
-    address: SocketAddr,
-) -> Result<(SendRequest<Body>, http1::Connection<TokioIo<TcpStream>, Body>), Failure> {
+async fn connect(address: SocketAddr) -> Result<(SendRequest<Body>, Connection), Failure> {
     let stream = match tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(Failure::NobodyListens),

@@ -1,17 +1,13 @@
-//! Where imports bring files from: a URL, a bucket, a directory of this machine.
+//! Where imports bring files from: a URL, a bucket, or a tree of files of this machine (in
+//! [`super::import_trees`]).
 
-use std::{
-    io,
-    ops::ControlFlow,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex},
-};
+use std::{io, sync::Mutex};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 
-use super::{Works, import_journal::Journal, imports::journal};
+use super::{Works, import_journal::Journal, import_trees, imports::journal};
 use crate::{
     domain::{
         content::Totals,
@@ -19,19 +15,13 @@ use crate::{
         user_path::{UserPath, shown},
     },
     service::{
-        ServiceError, Services, blocking,
+        ServiceError, blocking,
         dataset_files::{FileDraft, check_new_path},
         references::Resolved,
-        s3_versions::send_tree,
-        version_home::Home,
     },
-    storage::{
-        beneath::Beneath,
-        dataset::{DirError, Staged, TreeError, join_dir, stage_dir},
-        s3::{
-            Object, S3Bucket, S3Error,
-            fetch::{FetchError, Fetcher},
-        },
+    storage::s3::{
+        Object, S3Bucket, S3Error,
+        fetch::{FetchError, Fetcher},
     },
 };
 
@@ -133,7 +123,10 @@ async fn bring_from(
             let bucket = S3Bucket::open(place, secret.reveal(), reach)?;
             objects(works, import, found, &prefix, bucket, keys).await
         }
-        ImportSource::Directory { path } => directory(works, import, found, prefix, path.clone(), token).await,
+        ImportSource::Directory { path } => {
+            import_trees::directory(works, import, found, prefix, path.clone(), token).await
+        }
+        ImportSource::Files(chosen) => import_trees::chosen(works, import, found, prefix, chosen, token).await,
     }
 }
 
@@ -219,56 +212,6 @@ fn count_bytes(works: &Works, import: &Import, done: &Mutex<u64>, piece: &Bytes,
     *done += piece.len() as u64;
     let progress = ImportProgress { done: Totals { files: 0, bytes: *done }, total_files: None, total_bytes };
     works.board.set_import_progress(&import.id, Some(progress));
-}
-
-async fn directory(
-    works: &Works,
-    import: &Import,
-    found: &Resolved,
-    prefix: UserPath,
-    path: PathBuf,
-    token: &CancellationToken,
-) -> Result<Brought, Trouble> {
-    let home = works.services.home(&found.dataset, &found.version.id).await?;
-    let allowed = works.services.settings.storage.import_dirs.clone();
-    let watch = Watch::of(works, import, token);
-    let files = home.files.clone();
-    let (staged, watch) = blocking(move || {
-        let staged = open_allowed(&path, &allowed)
-            .and_then(|source| stage_dir(&source, &files, &prefix, &|so_far| watch.so_far(so_far)).map_err(of_dir));
-        (staged, watch)
-    })
-    .await;
-    watch.trouble()?;
-    let (staged, taken) = staged?;
-    join(works, found, &home, staged, taken.totals).await?;
-    let named: Vec<_> = taken.named.iter().take(5).map(|one| format!("“{}” ({})", one.path, one.why)).collect();
-    let left_out = (taken.left_out > 0)
-        .then(|| format!("{} entries cannot be in a version and were left out: {}", taken.left_out, named.join(", ")));
-    Ok(Brought { totals: taken.totals, left_out })
-}
-
-/// Opens a directory beneath one that an admin allows, following no link on the way: what was checked
-/// when the import was accepted may lead elsewhere by now.
-fn open_allowed(path: &Path, allowed: &[PathBuf]) -> Result<Beneath, Trouble> {
-    let gone = || {
-        Trouble::Final(format!(
-            "{} is not in a directory that imports are allowed from (storage.import_dirs), or is gone",
-            path.display()
-        ))
-    };
-    for root in allowed {
-        let Ok(root) = root.canonicalize() else { continue };
-        let Ok(rest) = path.strip_prefix(&root) else { continue };
-        let top = Beneath::open(&root)?;
-        let rest = std::os::unix::ffi::OsStrExt::as_bytes(rest.as_os_str());
-        if rest.is_empty() {
-            return Ok(top);
-        }
-        let rest = UserPath::from_bytes(rest).map_err(|_| gone())?;
-        return top.dir(&rest).map_err(|_| gone());
-    }
-    Err(gone())
 }
 
 /// Brings every object beneath a prefix, a few at a time.
@@ -400,94 +343,7 @@ fn name_of(key: &str, keys: &str) -> String {
     }
 }
 
-/// Puts what was read where the version is: on the disk in one step that nobody else works beside, in a
-/// bucket file by file.
-async fn join(works: &Works, found: &Resolved, home: &Home, staged: Staged, totals: Totals) -> Result<(), Trouble> {
-    let services = &works.services;
-    let files = home.files.clone();
-    if let Some(bucket) = &home.s3 {
-        let _pass = services.pass(found).await?;
-        blocking(move || files.thaw()).await.map_err(of_tree)?;
-        let sent = send_tree(bucket, staged.tree()).await;
-        blocking(move || drop(staged)).await;
-        sent?;
-    } else {
-        let room = services.room(found, home).await?;
-        let alone = services.pass_alone(found).await?;
-        // The pass goes along: should nobody wait any more, what is begun still ends behind the gate.
-        let joined = blocking(move || {
-            files.thaw()?;
-            room.for_tree(&files, staged.tree(), totals.files)?;
-            alone.changed(join_dir(&staged, &files, totals.files)?, totals);
-            Ok::<_, TreeError>(())
-        });
-        joined.await.map_err(of_tree)?;
-        home.blobs.durable().await?;
-    }
-    services.tell_progress(&found.version);
-    Ok(())
-}
-
 const HELD: &str = "no code panics while it holds this lock";
-
-/// Tells how far file work is, holds it to the team's quota, and ends it when it is called off.
-struct Watch {
-    services: Services,
-    import: Import,
-    token: CancellationToken,
-    /// Bytes that were told of, and why the work was ended.
-    state: Mutex<(u64, Option<ServiceError>)>,
-}
-
-impl Watch {
-    fn of(works: &Works, import: &Import, token: &CancellationToken) -> Arc<Self> {
-        Arc::new(Self {
-            services: works.services.clone(),
-            import: import.clone(),
-            token: token.clone(),
-            state: Mutex::default(),
-        })
-    }
-
-    fn so_far(&self, done: Totals) -> ControlFlow<()> {
-        if self.token.is_cancelled() {
-            return ControlFlow::Break(());
-        }
-        let progress = ImportProgress { done, total_files: None, total_bytes: None };
-        self.services.board.set_import_progress(&self.import.id, Some(progress));
-        let mut state = self.state.lock().expect(HELD);
-        let more = done.bytes.saturating_sub(state.0);
-        state.0 = state.0.max(done.bytes);
-        match self.services.take(&self.import.team, more) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                state.1 = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    }
-
-    /// Returns why the work was ended, if the quota ended it.
-    fn trouble(&self) -> Result<(), Trouble> {
-        self.state.lock().expect(HELD).1.take().map_or(Ok(()), |error| Err(error.into()))
-    }
-}
-
-fn of_tree(error: TreeError) -> Trouble {
-    match error {
-        TreeError::Full => Trouble::Later(anyhow::anyhow!("the disk is full")),
-        TreeError::Io(error) => Trouble::Later(error.into()),
-        other => Trouble::Final(other.to_string()),
-    }
-}
-
-fn of_dir(error: DirError) -> Trouble {
-    match error {
-        DirError::Tree(error) => of_tree(error),
-        DirError::Stopped => Trouble::Later(anyhow::anyhow!("it was ended before it was done")),
-        other => Trouble::Final(other.to_string()),
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -520,20 +376,5 @@ mod tests {
         for bad in ["../a", "a//b", "a\\b", "a/../../b", "a\nb"] {
             assert!(matches!(joined(&prefix, bad), Err(Trouble::Final(words)) if words.contains("a")), "{bad}");
         }
-    }
-
-    #[test]
-    fn only_beneath_an_allowed_directory_is_read_whatever_was_put_there_since() {
-        let root = tempfile::tempdir().unwrap();
-        let root = root.path().canonicalize().unwrap();
-        std::fs::create_dir_all(root.join("allowed/data")).unwrap();
-        std::fs::create_dir(root.join("other")).unwrap();
-        let allowed = [root.join("allowed")];
-        assert!(open_allowed(&root.join("allowed/data"), &allowed).is_ok());
-        assert!(open_allowed(&root.join("allowed"), &allowed).is_ok());
-        std::fs::remove_dir(root.join("allowed/data")).unwrap();
-        std::os::unix::fs::symlink(root.join("other"), root.join("allowed/data")).unwrap();
-        assert!(matches!(open_allowed(&root.join("allowed/data"), &allowed), Err(Trouble::Final(_))));
-        assert!(matches!(open_allowed(&root.join("other"), &allowed), Err(Trouble::Final(_))));
     }
 }

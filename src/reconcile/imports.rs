@@ -193,8 +193,15 @@ async fn finish(
     totals: Option<Totals>,
 ) -> anyhow::Result<()> {
     crate::fault::point("import.settled.before");
-    let (row, now) = (import.clone(), works.clock.now());
-    works.store.write(move |tx| imports::finish(tx, &row, state, message.as_deref(), totals, now)).await?;
+    let (row, now, services) = (import.clone(), works.clock.now(), works.services.clone());
+    let write = works.store.write(move |tx| {
+        // One that was cancelled meanwhile keeps that word, and its version gets no tags.
+        if imports::finish(tx, &row, state, message.as_deref(), totals, now)? && state == ImportState::Done {
+            services.tag_imported(tx, &row)?;
+        }
+        Ok::<_, ServiceError>(())
+    });
+    write.await?;
     let journal = journal(works, import);
     blocking(move || Journal::remove(&journal)).await?;
     works.services.care.wake_usage.notify_one();

@@ -22,7 +22,7 @@ use crate::{
         dataset::{Dataset, Use, Version},
         id::{DatasetId, TeamId, VersionId},
         storage_provider::ProviderKind,
-        workload::{Input, Reason, Spec, Workload},
+        workload::{Input, Kind, Reason, Spec, Workload},
     },
     service::{ServiceError, blocking},
     storage::{dataset::TreeError, s3::FilesError},
@@ -36,7 +36,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// Versions that are being brought here, by their numbers.
 #[derive(Default)]
-pub(super) struct Flights(Mutex<HashMap<i64, Arc<tokio::sync::Mutex<()>>>>);
+pub struct Flights(Mutex<HashMap<i64, Arc<tokio::sync::Mutex<()>>>>);
 
 impl Flights {
     fn of(&self, version: i64) -> Arc<tokio::sync::Mutex<()>> {
@@ -57,11 +57,11 @@ struct Known {
 }
 
 /// Says why a run cannot have one of its versions, if it cannot.
-pub(super) async fn obstacle(works: &Works, spec: &Spec) -> anyhow::Result<Option<String>> {
+pub(super) async fn obstacle(works: &Works, workload: &Workload, spec: &Spec) -> anyhow::Result<Option<String>> {
     if spec.inputs.is_empty() {
         return Ok(None);
     }
-    Ok(look(works, spec).await?.iter().find_map(refusal))
+    Ok(look(works, spec).await?.iter().find_map(|known| refusal(known, &workload.kind)))
 }
 
 async fn look(works: &Works, spec: &Spec) -> Result<Vec<Known>, StoreError> {
@@ -80,7 +80,7 @@ async fn look(works: &Works, spec: &Spec) -> Result<Vec<Known>, StoreError> {
         .await
 }
 
-fn refusal(known: &Known) -> Option<String> {
+fn refusal(known: &Known, kind: &Kind) -> Option<String> {
     let Known { input, version, is_deleted, .. } = known;
     if input.role == Use::Public {
         // Nobody asked for it. Its files stay as long as this run has a right to them.
@@ -88,52 +88,85 @@ fn refusal(known: &Known) -> Option<String> {
     }
     let Some(version) = version.as_ref().filter(|_| !is_deleted) else {
         return Some(format!(
-            "version {} of {} was deleted while the job waited: choose another one, and clone the job",
-            input.version, input.reference
+            "version {} of {} was deleted in the meantime: choose another one, and {}",
+            input.version,
+            input.reference,
+            kind.once_more()
         ));
     };
     version.damaged_at.is_some().then(|| {
         format!(
-            "files of version {} of {} were found damaged: put them in again as a new version, and clone the job",
-            input.version, input.reference
+            "files of version {} of {} were found damaged: put them in again as a new version, and {}",
+            input.version,
+            input.reference,
+            kind.once_more()
         )
     })
 }
 
 /// Brings here what a run reads and is not here yet.
-pub(super) async fn fetch(
-    works: &Works,
-    flights: &Flights,
-    workload: &Workload,
-    spec: &Spec,
-    log: &SetupLog,
-) -> Result<(), Failure> {
+pub(super) async fn fetch(works: &Works, workload: &Workload, spec: &Spec, log: &SetupLog) -> Result<(), Failure> {
     if spec.inputs.is_empty() {
         return Ok(());
     }
     for known in look(works, spec).await.map_err(anyhow::Error::from)? {
-        if let Some(words) = refusal(&known) {
+        if let Some(words) = refusal(&known, &workload.kind) {
             return Err(Failure::Final(Reason::DatasetFailed, words));
         }
         let (Some(dataset), Some(version)) = (known.dataset, known.version) else { continue };
         if dataset.provider_kind == ProviderKind::S3 {
-            // Whoever comes second finds it here when the first is done.
-            let flight = flights.of(version.seq);
-            let _alone = flight.lock().await;
-            bring(works, flights, workload, &dataset, &version, log).await?;
+            bring_for(works, workload, &dataset, &version, log).await?;
         }
     }
     Ok(())
 }
 
-async fn bring(
+/// Who is told how the bringing of a version goes.
+pub(super) struct Telling<'a> {
+    /// What it is prepared for, if it is, with its log.
+    pub setup: Option<(&'a Workload, &'a SetupLog)>,
+    /// Is told of the bytes that are here.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+}
+
+impl Telling<'_> {
+    async fn say(&self, words: String) {
+        if let Some((_, log)) = self.setup {
+            log.say(words).await;
+        }
+    }
+}
+
+/// Brings a version here for a workload that is being prepared.
+pub(super) async fn bring_for(
     works: &Works,
-    flights: &Flights,
     workload: &Workload,
     dataset: &Dataset,
     version: &Version,
     log: &SetupLog,
 ) -> Result<(), Failure> {
+    let total = version.totals.unwrap_or_default().bytes;
+    let progress = |done| {
+        let what = format!("bringing dataset {}", dataset.name);
+        let progress = Progress { what, done_bytes: Some(done), total_bytes: Some(total) };
+        works.board.set_progress(&workload.id, Some(progress));
+    };
+    bring_alone(works, dataset, version, &Telling { setup: Some((workload, log)), progress: &progress }).await
+}
+
+/// Brings a version here, if it is not. Whoever comes second finds it here when the first is done.
+pub(super) async fn bring_alone(
+    works: &Works,
+    dataset: &Dataset,
+    version: &Version,
+    telling: &Telling<'_>,
+) -> Result<(), Failure> {
+    let flight = works.flights.of(version.seq);
+    let _alone = flight.lock().await;
+    bring(works, dataset, version, telling).await
+}
+
+async fn bring(works: &Works, dataset: &Dataset, version: &Version, told: &Telling<'_>) -> Result<(), Failure> {
     let (seq, now) = (version.seq, works.clock.now());
     let tree = works.data.version(&dataset.team, &dataset.id, &version.id).tree();
     let is_noted = works.store.write(move |tx| cached_versions::touch(tx, seq, now)).await;
@@ -141,22 +174,24 @@ async fn bring(
         return Ok(());
     }
     let bytes = version.totals.unwrap_or_default().bytes;
-    make_room(works, flights, bytes).await?;
-    log.say(format!("bringing dataset {}", dataset.name)).await;
+    make_room(works, &works.flights, bytes).await?;
+    told.say(format!("bringing dataset {}", dataset.name)).await;
     let mut pause = PAUSE;
     let mut tried = 1;
-    while let Err(error) = materialise(works, workload, dataset, version).await {
+    while let Err(error) = materialise(works, dataset, version, told).await {
         match error {
             Trouble::Later(error) => return Err(Failure::Later(error)),
             Trouble::Final(words) => return Err(Failure::Final(Reason::DatasetFailed, words)),
             Trouble::Passing(words) if tried >= TRIES => {
+                // What is mounted while a session runs is asked for again where it was.
+                let again = told.setup.map_or("mount it again", |(workload, _)| workload.kind.once_more());
                 let words = format!(
-                    "dataset {} could not be brought here, {TRIES} times: {words}. Clone the job when it can be reached again; what came is kept for a while",
+                    "dataset {} could not be brought here, {TRIES} times: {words}. When it can be reached again, {again}; what came is kept for a while",
                     dataset.name
                 );
                 return Err(Failure::Final(Reason::DatasetFailed, words));
             }
-            Trouble::Passing(words) => log.say(format!("that failed, trying again: {words}")).await,
+            Trouble::Passing(words) => told.say(format!("that failed, trying again: {words}")).await,
         }
         tokio::time::sleep(pause).await;
         pause *= 2;
@@ -174,22 +209,22 @@ enum Trouble {
     Later(anyhow::Error),
 }
 
-async fn materialise(works: &Works, workload: &Workload, dataset: &Dataset, version: &Version) -> Result<(), Trouble> {
+async fn materialise(works: &Works, dataset: &Dataset, version: &Version, told: &Telling<'_>) -> Result<(), Trouble> {
     let files = works.services.s3_files(dataset, &version.id).await.map_err(|error| match error {
         ServiceError::Store(_) | ServiceError::Io(_) | ServiceError::DiskFull => Trouble::Later(error.into()),
         other => Trouble::Final(format!("dataset {} cannot be reached: {other}", dataset.name)),
     })?;
-    let total = version.totals.unwrap_or_default().bytes;
-    let progress = |done: Totals| {
-        let what = format!("bringing dataset {}", dataset.name);
-        let progress = Progress { what, done_bytes: Some(done.bytes), total_bytes: Some(total) };
-        works.board.set_progress(&workload.id, Some(progress));
-    };
+    let progress = |done: Totals| (told.progress)(done.bytes);
     progress(Totals::default());
     // Dropping this future, when the job is called off, ends it soon after.
     let cancel = CancellationToken::new();
     let _ending = cancel.clone().drop_guard();
-    match telling(works, workload, files.materialise(progress, &cancel)).await {
+    let bringing = files.materialise(progress, &cancel);
+    let brought = match told.setup {
+        Some((workload, _)) => telling(works, workload, bringing).await,
+        None => bringing.await,
+    };
+    match brought {
         Ok(_) => Ok(()),
         Err(FilesError::S3(error)) if error.is_passing() => Err(Trouble::Passing(error.to_string())),
         Err(FilesError::Tree(TreeError::Full)) => Err(Trouble::Later(anyhow::anyhow!("the disk is full"))),

@@ -9,22 +9,29 @@ use super::{
     Works, ending, inputs, notebook_launch,
     pump::Pumps,
     setup_log::SetupLog,
+    source_act,
+    source_plan::OPEN_LABEL,
+    source_words,
+    sources::SOURCES,
+    tensorboard_launch,
     workloads::{ATTEMPT_LABEL, WORKLOAD_LABEL, may_pass, record},
 };
 use crate::{
     auth::Secret,
     domain::{
         notebook,
+        tensorboard::Logs,
         time::Timestamp,
         workload::{Command, Kind, Password, Reason, Spec, Workload, Workspace, secret_name},
     },
-    executor::{ContainerPlan, EngineError, Mount, PortMapping},
+    executor::{ContainerPlan, EngineError, Mount, Net, PortMapping, Powers, Propagation},
+    host,
     service::blocking,
     storage::{
         layout::{DataDir, RunDir},
         workspace::{self, Contents},
     },
-    store::workloads,
+    store::{session_mounts, tensorboard_sessions, workloads},
 };
 
 /// Where the workspace is, and where commands start unless told otherwise.
@@ -50,14 +57,15 @@ pub(super) fn container_name(box_id: &str, workload: &Workload) -> String {
 pub(super) async fn launch(works: &Works, pumps: &Pumps, workload: Workload) -> anyhow::Result<()> {
     let seq = workload.seq;
     let spec = works.store.read(move |connection| workloads::spec(connection, seq)).await?;
-    if let Some(words) = inputs::obstacle(works, &spec).await? {
+    if let Some(words) = inputs::obstacle(works, &workload, &spec).await? {
         // Found since it was prepared; it may have waited for days.
         return refuse(works, workload, Reason::DatasetFailed, words).await;
     }
     let env = match environment(works, &workload, &spec).await? {
         Ok(env) => env,
         Err(missing) => {
-            let words = format!("there is no secret “{missing}” any more: set it again, and clone the job");
+            let again = workload.kind.once_more();
+            let words = format!("there is no secret “{missing}” any more: set it again, and {again}");
             return refuse(works, workload, Reason::SecretMissing, words).await;
         }
     };
@@ -81,6 +89,11 @@ pub(super) async fn launch(works: &Works, pumps: &Pumps, workload: Workload) -> 
         if may_pass(&error) {
             return Err(error).context("starting the container");
         }
+        if shares(&plan) && note_unshared(works, &error) {
+            // It never ran. The next look finds no container, and makes one into which nothing comes.
+            works.executor.remove(&created).await.context("removing a container that cannot start")?;
+            return Err(error).context("starting the container with a shared mount; going on without");
+        }
         return refused(works, workload, error).await;
     }
     crate::fault::point("workload.start.after");
@@ -89,6 +102,19 @@ pub(super) async fn launch(works: &Works, pumps: &Pumps, workload: Workload) -> 
     // The engine's own start time takes the place of this one when the exit is recorded.
     let now = works.clock.now();
     write_started(works, workload, ports, now).await
+}
+
+/// Says whether the container is made so that something may come into it while it runs.
+fn shares(plan: &ContainerPlan) -> bool {
+    plan.mounts.iter().any(|mount| mount.propagation != Propagation::Private)
+}
+
+/// Notes that this machine shares no mounts with containers, if that is what the engine says.
+fn note_unshared(works: &Works, error: &EngineError) -> bool {
+    let words = error.to_string();
+    let Some(mount) = source_words::of_unshared(&words) else { return false };
+    works.board.set_unshared(Some(host::not_shared(mount.as_deref().unwrap_or(works.data.root()))));
+    true
 }
 
 /// Makes the container, or finds it. One that a daemon asked for just before it was killed may be half
@@ -154,12 +180,23 @@ async fn plan(
 ) -> anyhow::Result<ContainerPlan> {
     let settings = &works.settings;
     let (data, asked, run) = (works.data.clone(), spec.clone(), workload.clone());
+    let seq = workload.seq;
+    let inputs = works.store.read(move |connection| session_mounts::of_session(connection, seq)).await?;
+    let logs = match &workload.kind {
+        Kind::TensorBoard(_) => works.store.read(move |connection| tensorboard_sessions::logs(connection, seq)).await?,
+        Kind::Job | Kind::Notebook(_) => Logs::default(),
+    };
     let making = blocking(move || match &run.kind {
-        Kind::Notebook(notebook) => notebook_launch::mounts(&data, &run, notebook, &asked),
-        Kind::Job | Kind::TensorBoard(_) => mounts(&data, &run, &asked),
+        Kind::Notebook(notebook) => notebook_launch::mounts(&data, &run, notebook, &asked, &inputs),
+        Kind::TensorBoard(_) => tensorboard_launch::mounts(&data, &run, &logs),
+        Kind::Job => mounts(&data, &run, &asked),
     });
-    let mounts = making.await.context("making its directories")?;
+    let mut mounts = making.await.context("making its directories")?;
     let is_notebook = matches!(workload.kind, Kind::Notebook(_));
+    let open = is_notebook && source_act::obstacle(works).is_none();
+    if open {
+        mounts.push(sources(works, workload).await?);
+    }
     let (entrypoint, command) = match spec.command.clone() {
         Command::Image if is_notebook => (Some(notebook_launch::command()), Vec::new()),
         Command::Image => (None, Vec::new()),
@@ -168,12 +205,16 @@ async fn plan(
     };
     let memory = workload.needs.memory_bytes;
     let shared = memory / 100 * u64::from(settings.shared_memory_percent);
+    let mut labels = BTreeMap::from([
+        (WORKLOAD_LABEL.to_owned(), workload.id.to_string()),
+        (ATTEMPT_LABEL.to_owned(), workload.attempt.to_string()),
+    ]);
+    if open {
+        labels.insert(OPEN_LABEL.to_owned(), "open".to_owned());
+    }
     Ok(ContainerPlan {
         name: container_name(&settings.box_id, workload),
-        labels: BTreeMap::from([
-            (WORKLOAD_LABEL.to_owned(), workload.id.to_string()),
-            (ATTEMPT_LABEL.to_owned(), workload.attempt.to_string()),
-        ]),
+        labels,
         // By id: a tag that moved meanwhile must not change what was prepared.
         image: workload.image_id.clone().unwrap_or_else(|| spec.image.clone()),
         entrypoint,
@@ -196,7 +237,17 @@ async fn plan(
         pids: settings.pids,
         gpus: workload.gpus.clone(),
         log_buffer_bytes: settings.log_buffer_bytes,
+        powers: Powers::Ordinary,
+        net: Net::Bridge,
     })
+}
+
+/// Returns the mount through which places on S3 come into a session and go again.
+async fn sources(works: &Works, workload: &Workload) -> anyhow::Result<Mount> {
+    let (data, session) = (works.data.clone(), workload.id.clone());
+    let making = blocking(move || data.create_session_sources(&session));
+    let source = making.await.context("making the directory of what is mounted for it")?;
+    Ok(Mount { source, target: SOURCES.to_owned(), read_only: true, propagation: Propagation::FromHost })
 }
 
 /// Makes the directories of a job and returns where they are mounted.
@@ -207,7 +258,7 @@ fn mounts(data: &DataDir, workload: &Workload, spec: &Spec) -> anyhow::Result<Ve
         workspace::prepare(&run.workspace(), &Contents::Nothing)?;
     }
     let mut mounts = datasets(data, &run, spec)?;
-    let mount = |source, target: &str| Mount { source, target: target.to_owned(), read_only: false };
+    let mount = |source, target: &str| Mount { source, target: target.to_owned(), ..Mount::default() };
     let storage = data.create_team_storage(&workload.team)?;
     mounts.extend([mount(storage, STORAGE), mount(run.artifacts(), ARTIFACTS), mount(run.workspace(), WORKSPACE)]);
     Ok(mounts)
@@ -220,11 +271,11 @@ fn datasets(data: &DataDir, run: &RunDir, spec: &Spec) -> std::io::Result<Vec<Mo
     let mut mounts = Vec::with_capacity(spec.inputs.len() + spec.outputs.len());
     for input in &spec.inputs {
         let source = data.version(&input.team, &input.dataset, &input.version).tree();
-        mounts.push(Mount { source, target: input.path(), read_only: true });
+        mounts.push(Mount { source, target: input.path(), read_only: true, ..Mount::default() });
     }
     for output in &spec.outputs {
         let source = run.create_output(&output.name)?;
-        mounts.push(Mount { source, target: output.path(), read_only: false });
+        mounts.push(Mount { source, target: output.path(), ..Mount::default() });
     }
     Ok(mounts)
 }
@@ -235,6 +286,10 @@ async fn environment(
     workload: &Workload,
     spec: &Spec,
 ) -> anyhow::Result<Result<BTreeMap<String, String>, String>> {
+    if let Kind::TensorBoard(_) = &workload.kind {
+        // It reads what others wrote: it needs no address of anything, and no secret.
+        return Ok(Ok([("PYTHONUNBUFFERED".to_owned(), "1".to_owned())].into()));
+    }
     let host = works.settings.publish_address.to_string();
     let mut env: BTreeMap<String, String> = [
         ("PS_HOSTNAME", works.settings.hostname.as_str()),

@@ -8,7 +8,11 @@
 //! - [`engine`] listens to the engine and nudges.
 //! - [`gateway`] asks where containers reach this machine.
 //! - [`gpus`] reads NVML, [`samples`] what runs use, [`disk`] the room on the disk.
-//! - [`notebooks`] looks at the servers of notebooks, [`forks`] copies the files of forks.
+//! - [`notebooks`] looks at the servers of notebooks, [`notebook_data`] changes what is beneath their
+//!   `/datasets`, [`forks`] copies the files of forks.
+//! - [`sources`] mounts places on S3 for sessions; `source_step` decides, `source_act` acts.
+//! - [`terminals`] holds the engine's side of shells that people have open.
+//! - [`tensorboards`] looks who still looks at TensorBoards and what they should show.
 //! - [`imports`] brings files into versions from elsewhere.
 //! - [`usage`] counts what teams keep, [`gc`] removes files that nothing refers to, [`fsck`] reads
 //!   stored ones again.
@@ -46,24 +50,37 @@ pub mod gc;
 pub mod gpus;
 mod import_journal;
 mod import_sources;
+mod import_trees;
 pub mod imports;
 mod inputs;
 mod launch;
 mod notebook_launch;
+pub mod notebook_data;
 pub mod notebooks;
 mod outputs;
 pub mod placement;
 mod prepare;
 mod pump;
+mod s3_sources;
 pub mod samples;
 mod setup_log;
+mod source_act;
+mod source_plan;
+mod source_step;
+mod source_words;
+pub mod sources;
 pub mod step;
 mod teardown;
 mod telling;
+mod tensorboard_launch;
+pub mod tensorboards;
+pub mod terminals;
 #[cfg(test)]
 mod tests;
 pub mod usage;
 pub mod workloads;
+
+pub use source_plan::SourceSettings;
 
 /// What every loop works with. Cheap to clone.
 #[derive(Clone)]
@@ -74,6 +91,8 @@ pub struct Works {
     pub data: DataDir,
     pub board: Arc<Board>,
     pub log_hub: crate::service::RunLogHub,
+    /// Versions that are being brought here.
+    pub flights: Arc<inputs::Flights>,
     pub clock: Arc<dyn Clock>,
     /// What the engine says has just died.
     pub died: engine::Died,
@@ -116,6 +135,9 @@ pub struct Settings {
     pub fsck_percent: u8,
     /// How long the server of a notebook may take to answer after its container started.
     pub notebook_ready: Duration,
+    pub sources: SourceSettings,
+    /// How long a TensorBoard may take to answer after its container started.
+    pub tensorboard_ready: Duration,
 }
 
 /// Something that is done again and again.

@@ -2,34 +2,39 @@
 //! and go while it runs, and a Jupyter server that knows where it is reached.
 //!
 //! Datasets are mounted as links: `/datasets` is a directory of ours with a link for each, and the links
-//! lead to the team's versions, which are mounted beside it. So one more is a link more, at any time, and
-//! needs no right to mount anything.
+//! lead to what is mounted beside it. So one more is a link more, at any time, and needs no right to mount
+//! anything; `notebook_data` adds and removes them while it runs.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, Permissions},
     io,
-    os::unix::fs::{PermissionsExt, symlink},
-    path::Path,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
 };
 
 use super::launch::STORAGE;
 use crate::{
     domain::{
-        id::NotebookId,
+        id::{NotebookId, TeamId},
+        integration::SessionMount,
         notebook::{HOME, PACKAGES, PORT},
-        workload::{Input, Spec, Workload, Workspace},
+        workload::{Spec, Workload, Workspace},
     },
     executor::Mount,
     storage::{
         layout::{DataDir, RunDir},
+        session_data::{Bound, SessionDir, linked_name, open_dir},
         workspace::{self, Contents},
     },
 };
 
 /// Where the versions of the team are, for the links in `/datasets` to lead to.
 const VERSIONS: &str = "/opt/gradientd/versions";
-/// Where versions of other teams are, by the names of their datasets.
+/// Where versions of other teams are that were asked for when the container was made.
 const OTHERS: &str = "/opt/gradientd/public";
+/// Where those are that were asked for later.
+const LINKED: &str = "/opt/gradientd/linked";
 const DATASETS: &str = "/datasets";
 /// Where the server finds what is written in [`configure`].
 const JUPYTER: &str = "/opt/gradientd/jupyter";
@@ -51,6 +56,7 @@ pub(super) fn mounts(
     workload: &Workload,
     notebook: &NotebookId,
     spec: &Spec,
+    inputs: &[SessionMount],
 ) -> anyhow::Result<Vec<Mount>> {
     let run = data.run(&workload.id);
     run.create()?;
@@ -60,7 +66,8 @@ pub(super) fn mounts(
         workspace::prepare(&own.home(), &Contents::Nothing)?;
     }
     configure(&run, notebook)?;
-    let mount = |source, target: &str, read_only| Mount { source, target: target.to_owned(), read_only };
+    let mount =
+        |source, target: &str, read_only| Mount { source, target: target.to_owned(), read_only, ..Mount::default() };
     let mut mounts = vec![
         mount(data.create_team_storage(&workload.team)?, STORAGE, false),
         mount(own.home(), HOME, false),
@@ -70,38 +77,109 @@ pub(super) fn mounts(
         mounts.push(mount(own.create_packages()?, PACKAGES, false));
     }
     data.create_team_datasets(&workload.team)?;
+    let session = SessionDir::of(run.clone());
+    session.create()?;
     mounts.push(mount(data.team_datasets(&workload.team), VERSIONS, true));
-    for input in spec.inputs.iter().filter(|input| input.team != workload.team) {
-        let tree = data.version(&input.team, &input.dataset, &input.version).tree();
-        mounts.push(mount(tree, &format!("{OTHERS}/{}", input.name), true));
+    mounts.push(mount(run.linked(), LINKED, true));
+    let bound = session.bound(|| others(data, workload, inputs))?;
+    for Bound { team, dataset, version } in &bound {
+        let tree = data.version(team, dataset, version).tree();
+        mounts.push(mount(tree, &format!("{OTHERS}/{}", linked_name(dataset, version)), true));
     }
-    link_all(data, &run, workload, &spec.inputs)?;
+    link_all(data, &session, workload, inputs, &bound)?;
     mounts.push(mount(run.datasets(), DATASETS, true));
     Ok(mounts)
 }
 
-/// Makes `/datasets` show exactly these versions.
-fn link_all(data: &DataDir, run: &RunDir, workload: &Workload, inputs: &[Input]) -> io::Result<()> {
-    open_dir(&run.datasets())?;
-    for entry in fs::read_dir(run.datasets())? {
-        fs::remove_file(entry?.path())?;
+/// Returns the versions of other teams that a session is to have and that are here.
+fn others(data: &DataDir, workload: &Workload, inputs: &[SessionMount]) -> Vec<Bound> {
+    let mut bound: Vec<Bound> = Vec::new();
+    for SessionMount { team, dataset, version, .. } in inputs.iter().filter(|input| input.team != workload.team) {
+        let one = Bound { team: team.clone(), dataset: dataset.clone(), version: version.clone() };
+        if !bound.contains(&one) && data.version(team, dataset, version).tree().is_dir() {
+            bound.push(one);
+        }
     }
-    inputs.iter().try_for_each(|input| link(data, run, workload, input))
+    bound
 }
 
-/// Adds one version to `/datasets`.
-fn link(data: &DataDir, run: &RunDir, workload: &Workload, input: &Input) -> io::Result<()> {
-    let target = if input.team == workload.team {
-        let version = data.version(&input.team, &input.dataset, &input.version);
+/// Makes `/datasets` show these versions, as far as they are here.
+fn link_all(
+    data: &DataDir,
+    session: &SessionDir,
+    workload: &Workload,
+    inputs: &[SessionMount],
+    bound: &[Bound],
+) -> io::Result<()> {
+    let mut names = BTreeSet::new();
+    for input in inputs {
+        let Ok(place) = place_of(data, &workload.team, input, Some(bound)) else { continue };
+        if place.tree.is_dir() {
+            place.make(session, input)?;
+            session.link(&input.name, &place.path)?;
+            names.insert(input.name.clone());
+        }
+    }
+    session.links()?.keys().filter(|name| !names.contains(*name)).try_for_each(|name| session.unlink(name))
+}
+
+/// Where a version is, for a link in `/datasets` to lead to.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    /// In the container.
+    pub path: String,
+    /// Its name among what the session got while it runs, if it is one of those.
+    pub taken: Option<String>,
+    /// Its files on this disk.
+    pub tree: PathBuf,
+    /// Directories of the session's own team that let pass who knows what is in them.
+    passages: Vec<PathBuf>,
+}
+
+impl Place {
+    /// Makes sure that the path leads to the files. Blocks; for a version of another team that is new to the
+    /// session for as long as it has files.
+    pub(super) fn make(&self, session: &SessionDir, mount: &SessionMount) -> io::Result<()> {
         // Whoever knows where a version is may pass; nobody sees from here what others there are.
-        for dir in [Some(version.root()), version.root().parent()].into_iter().flatten() {
+        for dir in &self.passages {
             fs::set_permissions(dir, Permissions::from_mode(0o711))?;
         }
-        format!("{VERSIONS}/{}/{}/tree", input.dataset, input.version)
-    } else {
-        format!("{OTHERS}/{}", input.name)
+        if self.taken.is_some() {
+            session.take(&self.tree, &mount.dataset, &mount.version)?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns where a version is for a session of `team`, whose container has the versions `bound` of other
+/// teams mounted.
+///
+/// # Errors
+/// Words, when its container was made before that could be known.
+pub(super) fn place_of(
+    data: &DataDir,
+    team: &TeamId,
+    mount: &SessionMount,
+    bound: Option<&[Bound]>,
+) -> Result<Place, String> {
+    let SessionMount { dataset, version, .. } = mount;
+    let dir = data.version(&mount.team, dataset, version);
+    let tree = dir.tree();
+    if mount.team == *team {
+        let passages = [Some(dir.root()), dir.root().parent()].into_iter().flatten().map(Path::to_owned).collect();
+        return Ok(Place { path: format!("{VERSIONS}/{dataset}/{version}/tree"), taken: None, tree, passages });
+    }
+    let Some(bound) = bound else {
+        return Err(
+            "this session began before it could be had while it runs: stop the notebook and start it again".to_owned()
+        );
     };
-    symlink(target, run.datasets().join(&input.name))
+    let name = linked_name(dataset, version);
+    let is_bound = bound.iter().any(|bound| bound.dataset == *dataset && bound.version == *version);
+    Ok(match is_bound {
+        true => Place { path: format!("{OTHERS}/{name}"), taken: None, tree, passages: Vec::new() },
+        false => Place { path: format!("{LINKED}/{name}"), taken: Some(name), tree, passages: Vec::new() },
+    })
 }
 
 /// Writes how the server is to listen. Jupyter reads it from its path of configurations, also for a
@@ -141,15 +219,6 @@ fn configure(run: &RunDir, notebook: &NotebookId) -> io::Result<()> {
         fs::set_permissions(&path, Permissions::from_mode(0o644))?;
     }
     Ok(())
-}
-
-/// Makes a directory that a container may read, or finds it.
-fn open_dir(path: &Path) -> io::Result<()> {
-    match fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    fs::set_permissions(path, Permissions::from_mode(0o755))
 }
 
 /// Returns what code in notebooks looks for in its environment.

@@ -113,6 +113,9 @@ impl Notebooks {
         };
         let mut signs = signs(&doings, now);
         signs.extend(self.at_work(session, now).await?);
+        // Terminals of ours run beside the server, which knows nothing of them.
+        let used = self.works.services.terminals.used(&session.workload.id);
+        signs.extend(used.map(|at| Activity { at: at.min(now), what: "a terminal was in use".to_owned() }));
         let before = session.activity.clone();
         let last = signs.into_iter().chain(before.clone()).max_by_key(|sign| sign.at);
         if let Some(last) = last.clone()

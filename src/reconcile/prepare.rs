@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Works, caught, ending, inputs, launch,
+    Works, caught, ending, inputs, launch, notebook_data,
     setup_log::SetupLog,
     telling::while_telling,
     workloads::{may_pass, record},
@@ -61,7 +61,6 @@ struct Shared {
     under_way: Mutex<HashMap<i64, CancellationToken>>,
     images: Mutex<HashMap<String, (String, tokio::time::Instant)>>,
     more: Notify,
-    flights: inputs::Flights,
 }
 
 /// Why a workload cannot be prepared.
@@ -70,6 +69,16 @@ pub(super) enum Failure {
     Final(Reason, String),
     /// For now; the loop offers the workload again.
     Later(anyhow::Error),
+}
+
+impl Failure {
+    /// Returns what is wrong, for people.
+    pub(super) fn words(self) -> String {
+        match self {
+            Self::Final(_, words) => words,
+            Self::Later(error) => format!("{error:#}"),
+        }
+    }
 }
 
 impl From<anyhow::Error> for Failure {
@@ -85,7 +94,6 @@ impl Preparer {
             under_way: Mutex::default(),
             images: Mutex::default(),
             more: Notify::new(),
-            flights: inputs::Flights::default(),
         });
         for _ in 0..works.settings.prepare_parallel.max(1) {
             works.tasks.spawn(work(works.clone(), Arc::clone(&shared)));
@@ -220,7 +228,8 @@ async fn ready(works: &Works, shared: &Shared, workload: &Workload, spec: &Spec)
         works.store.write(move |tx| workloads::setup_started(tx, seq, now)).await.map_err(anyhow::Error::from)?;
         fetch_workspace(works, workload, spec, &log).await?;
     }
-    inputs::fetch(works, &shared.flights, workload, spec, &log).await?;
+    inputs::fetch(works, workload, spec, &log).await?;
+    notebook_data::prepare(works, workload, &log).await?;
     if let Some(image) = shared.known_image(&spec.image) {
         return Ok(image);
     }
@@ -247,7 +256,7 @@ async fn credentials(
         Ok(password) => Ok(Some(RegistryCredentials { username: from.username.clone(), password })),
         Err(name) => Err(Failure::Final(
             Reason::SecretMissing,
-            format!("there is no secret “{name}” any more: set it again, and clone the job"),
+            format!("there is no secret “{name}” any more: set it again, and {}", workload.kind.once_more()),
         )),
     }
 }
@@ -291,7 +300,8 @@ async fn pull(works: &Works, workload: &Workload, spec: &Spec, log: &SetupLog) -
             error if may_pass(&error) => return Err(Failure::Later(error.into())),
             error if tried >= TRIES => {
                 let words = format!(
-                    "image {image} could not be pulled, {TRIES} times: {error}. Check the network and the registry, then clone the job"
+                    "image {image} could not be pulled, {TRIES} times: {error}. Check the network and the registry, then {}",
+                    workload.kind.once_more()
                 );
                 return Err(Failure::Final(Reason::PullFailed, words));
             }

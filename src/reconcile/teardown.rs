@@ -1,6 +1,8 @@
 //! Ends what is left of an attempt: its log is made whole, then its container removed, then its outputs
 //! become versions.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context;
 
 use super::{
@@ -8,9 +10,10 @@ use super::{
     pump::{self, Pumps},
 };
 use crate::{
-    domain::workload::{State, Workload},
+    domain::workload::{Kind, State, Workload},
     executor::ContainerState,
-    service::RunLog,
+    service::{RunLog, blocking},
+    storage::session_data::SessionDir,
     store::workloads,
 };
 
@@ -35,6 +38,11 @@ pub(super) async fn tear_down(works: &Works, pumps: &Pumps, workload: Workload) 
     if workload.state == State::Pending {
         // Another attempt follows; the loop goes on with it once this container is gone.
         return Ok(());
+    }
+    if matches!(workload.kind, Kind::Notebook(_)) {
+        // Further names of other teams' files: nothing reads them here any more.
+        let dir = SessionDir::of(works.data.run(&workload.id));
+        blocking(move || dir.keep_taken(&BTreeSet::new())).await.context("removing what it got while it ran")?;
     }
     // Before the end of its teardown is recorded: until then nobody deletes the job with its files.
     outputs::collect(works, &workload).await?;

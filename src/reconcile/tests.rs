@@ -28,6 +28,7 @@ use crate::{
         EngineError,
         fake::{FakeEngine, FakeFault, FaultTime},
     },
+    host::Fuse,
     service::{
         self,
         job_draft::{DraftMount, JobDraft},
@@ -43,6 +44,7 @@ use crate::{
 mod file_limit;
 mod gateway;
 mod publishing;
+mod sources;
 mod versions;
 
 struct Ids(AtomicU64);
@@ -78,6 +80,9 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::create(&dir.path().join("data")).unwrap();
         std::fs::create_dir(dir.path().join("shared")).unwrap();
+        // A machine that can serve files, and has nothing mounted.
+        std::fs::write(dir.path().join("fuse"), "").unwrap();
+        std::fs::write(dir.path().join("mounts"), "1 0 0:1 / / rw shared:1 - ext4 a rw\n").unwrap();
         let ids: Arc<dyn IdSource> = Arc::new(Ids(AtomicU64::new(0)));
         let clock: Arc<dyn Clock> = Arc::new(Ticking(AtomicU64::new(0)));
         let sealer = Arc::new(Sealer::open_or_create(&data.keys().join("secrets.key"), Arc::clone(&ids)).unwrap());
@@ -96,6 +101,8 @@ impl Rig {
             memory_capacity_bytes: 8 << 30,
             avoid_busy_gpus: true,
             notebooks: Default::default(),
+            terminals: Default::default(),
+            tensorboards: Default::default(),
             names: Default::default(),
             storage: service::StorageSettings { import_dirs: vec![dir.path().join("shared")], ..Default::default() },
         };
@@ -124,6 +131,7 @@ impl Rig {
             data,
             board,
             log_hub,
+            flights: Arc::default(),
             clock,
             died: engine::Died::default(),
             settings: Arc::new(Settings {
@@ -152,6 +160,14 @@ impl Rig {
                 fsck_interval: Duration::from_secs(86_400),
                 fsck_percent: 0,
                 notebook_ready: Duration::from_secs(120),
+                sources: SourceSettings {
+                    image: "rclone:latest".to_owned(),
+                    memory_bytes: 512 << 20,
+                    cache_bytes: 1 << 30,
+                    flush: Duration::from_secs(1),
+                    fuse: Fuse { device: dir.path().join("fuse"), mounts: dir.path().join("mounts") },
+                },
+                tensorboard_ready: Duration::from_secs(120),
             }),
             stop: tokio_util::sync::CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -18,6 +18,7 @@ use super::{
     Loop, Works, drive, ending, launch, placement,
     prepare::Preparer,
     pump::{self, Pumps},
+    source_plan,
     step::{Seen, Step, next_step},
     teardown,
 };
@@ -269,6 +270,8 @@ impl Workloads {
             alive.iter().map(|workload| (workload.id.as_str(), workload.attempt)).collect();
         let strays: HashMap<String, Timestamp> = containers
             .iter()
+            // Those that mount places on S3 have a loop of their own, which knows when they are over.
+            .filter(|container| !container.labels.contains_key(source_plan::SESSION_LABEL))
             .filter(|container| attempt_of(container).is_none_or(|attempt| !claimed.contains(&attempt)))
             // A launch that began in this pass has a newer attempt than the row that was read.
             .filter(|container| {

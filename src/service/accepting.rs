@@ -10,6 +10,7 @@ use crate::{
     domain::{
         caller::Caller,
         id::{JobId, ProjectId, UploadId},
+        machine_type::MachineType,
         workload::{Kind, Needs, Spec, Workspace},
     },
     store::{
@@ -35,7 +36,11 @@ impl Services {
         if workloads::waiting(tx, &caller.team, kind, limit)? < limit {
             return Ok(());
         }
-        let many = if *kind == Kind::Job { "jobs" } else { "notebooks" };
+        let many = match kind {
+            Kind::Job => "jobs",
+            Kind::Notebook(_) => "notebooks",
+            Kind::TensorBoard(_) => "TensorBoards",
+        };
         let message = format!("{limit} {many} of your team are waiting already, which is the most: try again later");
         Err(ServiceError::TooMany { code: "too_many_waiting", message })
     }
@@ -83,7 +88,6 @@ impl Settled {
         (id, kind): (JobId, Kind),
         checked: &CheckedJob,
     ) -> (NewWorkload, Mounts) {
-        let machine = &checked.machine_type;
         let new = NewWorkload {
             id,
             kind,
@@ -91,14 +95,7 @@ impl Settled {
             user: caller.user.clone(),
             project: self.project,
             name: checked.name.clone(),
-            needs: Needs {
-                cpu_millis: u32::try_from(machine.cpu_millis).unwrap_or(u32::MAX),
-                memory_bytes: machine.memory_bytes,
-                gpus: machine.gpus,
-                gpu_share: machine.share,
-                gpu_model: machine.gpu_model.clone(),
-                mig_profile: machine.mig_profile.clone(),
-            },
+            needs: needs(&checked.machine_type),
             spec: self.spec,
             priority: checked.priority,
             time_limit: checked.time_limit,
@@ -106,5 +103,17 @@ impl Settled {
             upload: self.upload,
         };
         (new, self.mounts)
+    }
+}
+
+/// Returns what a workload takes on a machine type.
+pub(super) fn needs(machine: &MachineType) -> Needs {
+    Needs {
+        cpu_millis: u32::try_from(machine.cpu_millis).unwrap_or(u32::MAX),
+        memory_bytes: machine.memory_bytes,
+        gpus: machine.gpus,
+        gpu_share: machine.share,
+        gpu_model: machine.gpu_model.clone(),
+        mig_profile: machine.mig_profile.clone(),
     }
 }

@@ -33,10 +33,13 @@ use crate::{
         workload::Workspace,
     },
     storage::files::{Condition, EntriesPage, FileEntry, FileTree, FilesError, Incoming, Inode, Position},
+    store::notebooks,
 };
 
 /// A file of up to so many bytes is taken also while too many long bodies are under way.
 const SMALL: u64 = 1 << 20;
+/// Entries that are chosen at once for a version of a dataset.
+const MOST_CHOSEN: usize = 1000;
 /// Trees that are removed at the same time.
 const REMOVALS: usize = 2;
 
@@ -51,6 +54,8 @@ pub struct FileWork {
     removals: Arc<Semaphore>,
     /// Wakes who copies the files of forks.
     wake_forks: Arc<Notify>,
+    /// Wakes who changes what is beneath sessions' `/datasets`.
+    pub(super) wake_data: Arc<Notify>,
 }
 
 impl FileWork {
@@ -64,6 +69,7 @@ impl FileWork {
             tasks: FileTasks::default(),
             removals: Arc::new(Semaphore::new(REMOVALS)),
             wake_forks: Arc::default(),
+            wake_data: Arc::default(),
         }
     }
 
@@ -161,6 +167,56 @@ impl Services {
             Ok(opened.tree)
         })
         .await
+    }
+
+    /// Checks that entries are there that somebody chose beneath a directory, to be brought into a version.
+    /// Returns what the tree is called.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotFound`] for the first that is not there.
+    pub(super) async fn check_chosen(
+        &self,
+        caller: &Caller,
+        root: &FileRoot,
+        beneath: &UserPath,
+        paths: &[UserPath],
+    ) -> Result<String, ServiceError> {
+        if paths.len() > MOST_CHOSEN {
+            let message =
+                format!("at most {MOST_CHOSEN} entries are chosen one by one: name the directory that holds them");
+            return Err(Invalid::new("paths", "too_many", message).into());
+        }
+        let name = match root {
+            FileRoot::Storage => root.to_string(),
+            FileRoot::Notebook(id) => self.find_notebook(caller, id).await?.name,
+        };
+        let nothing = || ServiceError::not_found("file", format!("in {root}: nothing was ever put into it"));
+        let opened = self.files_to_read(caller, root).await?.ok_or_else(nothing)?;
+        let (beneath, paths) = (beneath.clone(), paths.to_vec());
+        blocking(move || {
+            // One entry is asked for, as that says whether it is a directory that can be read.
+            opened.tree.list(&beneath, None, 1).map_err(|error| gone(error, &beneath))?;
+            for path in paths.iter().filter(|path| !path.is_root()) {
+                let whole = [beneath.as_bytes(), b"/", path.as_bytes()].concat();
+                let whole = if beneath.is_root() { &whole[1..] } else { &whole };
+                let whole = UserPath::from_bytes(whole)
+                    .map_err(|error| Invalid::new("paths", "bad_path", format!("“{path}” {error}")))?;
+                opened.tree.entry(&whole).map_err(|error| gone(error, &whole))?;
+            }
+            Ok::<_, ServiceError>(())
+        })
+        .await?;
+        Ok(name)
+    }
+
+    /// Returns where a tree lies of which somebody of `team` chose files earlier, if they still may look at it.
+    pub(crate) async fn chosen_tree(&self, team: &TeamId, root: &FileRoot) -> Result<PathBuf, ServiceError> {
+        let FileRoot::Notebook(id) = root else { return Ok(self.data.team_storage(team)) };
+        let (wanted, asker) = (id.clone(), team.clone());
+        let notebook = self.store.read(move |connection| notebooks::get(connection, &wanted)).await?;
+        let notebook = notebook.filter(|notebook| notebook.team == asker || notebook.is_public);
+        let notebook = notebook.ok_or_else(|| ServiceError::not_found("notebook", id))?;
+        Ok(self.data.notebook(&notebook.team, id).home())
     }
 
     /// Puts a file as it comes. It is on the disk when this returns; broken off, it leaves nothing.

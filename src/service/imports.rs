@@ -1,18 +1,26 @@
-//! Imports: bring files into an uncommitted version from a URL, a bucket, or a directory of this
-//! machine. Accepting one only checks and remembers it; `reconcile` fetches.
+//! Imports: bring files into an uncommitted version from a URL, a bucket, a directory of this machine, or
+//! from what somebody has in a notebook or in `/storage`. Accepting one only checks and remembers it;
+//! `reconcile` fetches.
 
 use std::path::{Component, Path, PathBuf};
 
 use super::{
-    Invalid, ServiceError, Services, dataset_files::check_new_path, references, text::check_text, versions::committed,
+    Invalid, ServiceError, Services,
+    dataset_files::check_new_path,
+    references,
+    references::Resolved,
+    tags::check_tag_name,
+    text::check_text,
+    versions::{VersionDraft, VersionNow, committed},
 };
 use crate::{
     auth::Secret,
     domain::{
         caller::{Action, Caller},
         dataset::{DatasetRef, ImportState, VersionRef, VersionState},
+        file_root::FileRoot,
         id::{ImportId, ProviderId},
-        import::{Import, ImportProgress, ImportSource},
+        import::{ChosenFiles, Import, ImportFilter, ImportProgress, ImportSource, SavedPath},
         storage_provider::{ProviderKind, S3Place, StorageProvider},
         user_path::UserPath,
     },
@@ -33,6 +41,8 @@ pub struct ImportDraft {
     pub prefix: Option<String>,
     /// Whether the version is committed when everything is there.
     pub commits: bool,
+    /// Tags that the version gets then.
+    pub tags: Vec<String>,
 }
 
 /// Where it comes from, as somebody said it.
@@ -56,6 +66,12 @@ pub enum DraftSource {
     Directory {
         path: String,
     },
+    /// Entries of a directory of a notebook or of `/storage`; all of them without any paths.
+    Files {
+        root: FileRoot,
+        beneath: UserPath,
+        paths: Vec<UserPath>,
+    },
 }
 
 /// An import with how far it is.
@@ -78,16 +94,9 @@ impl Services {
         version: VersionRef,
         draft: ImportDraft,
     ) -> Result<ImportNow, ServiceError> {
-        caller.may(Action::UploadData)?;
-        if draft.commits {
-            caller.may(Action::CommitVersion)?;
-        }
-        let id = ImportId::mint(&*self.ids);
-        let prefix = check_prefix(draft.prefix)?;
-        let (source, sealed) = self.check_source(caller, &id, draft.source).await?;
+        let checked = self.check_import(caller, draft).await?;
         self.check_quota(&caller.team, 0)?;
-        let (services, caller, commits) = (self.clone(), caller.clone(), draft.commits);
-        let may_publish = caller.may(Action::PublishDataset).is_ok();
+        let (services, caller) = (self.clone(), caller.clone());
         let import = self
             .store
             .write(move |tx| {
@@ -96,23 +105,73 @@ impl Services {
                 if version.state == VersionState::Committed {
                     return Err(committed(&version));
                 }
-                let source = match source {
-                    Source::Provider { named, prefix } => provider_source(tx, &caller, &named, prefix)?,
-                    Source::Found(source) => source,
-                };
-                if imports::count_alive(tx, &caller.team)? >= MOST {
-                    let message =
-                        format!("{MOST} imports of your team are not over, which is the most: wait, or cancel some");
-                    return Err(ServiceError::TooMany { code: "too_many_imports", message });
-                }
-                let (user, version) = (caller.user.clone(), version.seq);
-                let new =
-                    imports::NewImport { id: id.clone(), version, user, source, sealed, prefix, commits, may_publish };
-                imports::insert(tx, &new, services.clock.now())?;
-                find(tx, &caller, &id)
+                services.accept_import(tx, &caller, &Resolved { dataset, version }, checked)
             })
             .await?;
         Ok(self.import_now(import))
+    }
+
+    /// Begins a version and an import into it, both or neither.
+    pub async fn create_version_with(
+        &self,
+        caller: &Caller,
+        dataset: DatasetRef,
+        version: VersionDraft,
+        files: ImportDraft,
+    ) -> Result<(VersionNow, ImportNow), ServiceError> {
+        let checked = self.check_import(caller, files).await?;
+        let (services, asker) = (self.clone(), caller.clone());
+        let accept = move |tx: &Tx<'_>, found: &Resolved| services.accept_import(tx, &asker, found, checked);
+        let (version, import) = self.create_version_and(caller, dataset, version, accept).await?;
+        Ok((version, self.import_now(import)))
+    }
+
+    /// Checks all of an import that can be known before it has a version.
+    async fn check_import(&self, caller: &Caller, draft: ImportDraft) -> Result<Checked, ServiceError> {
+        caller.may(Action::UploadData)?;
+        if draft.commits {
+            caller.may(Action::CommitVersion)?;
+        }
+        if !draft.tags.is_empty() {
+            caller.may(Action::ChangeDataset)?;
+        }
+        for tag in &draft.tags {
+            check_tag_name("tags", tag)?;
+        }
+        let id = ImportId::mint(&*self.ids);
+        let prefix = check_prefix(draft.prefix)?;
+        let (source, sealed) = self.check_source(caller, &id, draft.source).await?;
+        Ok(Checked { id, source, sealed, prefix, commits: draft.commits, tags: draft.tags })
+    }
+
+    fn accept_import(
+        &self,
+        tx: &Tx<'_>,
+        caller: &Caller,
+        into: &Resolved,
+        checked: Checked,
+    ) -> Result<Import, ServiceError> {
+        let source = match checked.source {
+            Source::Provider { named, prefix } => provider_source(tx, caller, &named, prefix)?,
+            Source::Found(source) => source,
+        };
+        if imports::count_alive(tx, &caller.team)? >= MOST {
+            let message = format!("{MOST} imports of your team are not over, which is the most: wait, or cancel some");
+            return Err(ServiceError::TooMany { code: "too_many_imports", message });
+        }
+        let new = imports::NewImport {
+            id: checked.id,
+            version: into.version.seq,
+            user: caller.user.clone(),
+            source,
+            sealed: checked.sealed,
+            prefix: checked.prefix,
+            commits: checked.commits,
+            tags: checked.tags,
+            may_publish: caller.may(Action::PublishDataset).is_ok(),
+        };
+        imports::insert(tx, &new, self.clock.now())?;
+        find(tx, caller, &new.id)
     }
 
     /// Returns one import.
@@ -147,6 +206,21 @@ impl Services {
             })
             .await?;
         Ok(found.into_iter().map(|import| self.import_now(import)).collect())
+    }
+
+    /// Lists the team's imports, newest first, from before number `before`.
+    pub async fn all_imports(
+        &self,
+        caller: &Caller,
+        filter: ImportFilter,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<ImportNow>, ServiceError> {
+        caller.may(Action::ViewDatasets)?;
+        let team = caller.team.clone();
+        let found =
+            self.store.read(move |connection| imports::of_team(connection, &team, &filter, before, limit)).await;
+        Ok(found.map_err(ServiceError::from)?.into_iter().map(|import| self.import_now(import)).collect())
     }
 
     /// Ends an import. What came so far stays in the version; one that is over stays as it is.
@@ -219,8 +293,24 @@ impl Services {
                 let path = super::blocking(move || check_directory(&path, &allowed)).await?;
                 (Source::Found(ImportSource::Directory { path }), None)
             }
+            DraftSource::Files { root, beneath, paths } => {
+                let name = self.check_chosen(caller, &root, &beneath, &paths).await?;
+                let paths = paths.into_iter().map(SavedPath).collect();
+                let chosen = ChosenFiles { root, name, beneath: SavedPath(beneath), paths };
+                (Source::Found(ImportSource::Files(chosen)), None)
+            }
         })
     }
+}
+
+/// An import that is well formed.
+struct Checked {
+    id: ImportId,
+    source: Source,
+    sealed: Option<Vec<u8>>,
+    prefix: String,
+    commits: bool,
+    tags: Vec<String>,
 }
 
 /// A source that is well formed; a provider is found in the transaction that accepts the import.

@@ -15,11 +15,12 @@ use crate::{
         caller::{Action, Caller},
         dataset::{Dataset, DatasetRef, JobOutput, PUBLIC, Reference, Use, VersionRef, check_mount_name},
         id::{JobId, TeamId},
+        integration::Origin,
         time::Timestamp,
         user_path::shown,
         workload::{Input, Output, Spec},
     },
-    store::{Tx, job_outputs, version_uses},
+    store::{Tx, job_outputs, session_mounts, version_uses},
 };
 
 /// What a job reads and writes, found.
@@ -86,6 +87,18 @@ pub(super) fn insert(
     }
     for (dataset, output) in &mounts.outputs {
         job_outputs::insert(tx, seq, &output.name, *dataset, mounts.may_publish)?;
+    }
+    Ok(())
+}
+
+/// Writes down what session `seq` of a notebook, just accepted, has at `/datasets/NAME`. What somebody asked for
+/// counts more than a public dataset of that name.
+pub(super) fn insert_session(tx: &Tx<'_>, seq: i64, mounts: &Mounts) -> Result<(), ServiceError> {
+    let (public, asked): (Vec<_>, Vec<_>) = mounts.inputs.iter().partition(|(_, input)| input.role == Use::Public);
+    for (version, input) in public.into_iter().chain(asked) {
+        let origin = if input.role == Use::Public { Origin::Public } else { Origin::Settings };
+        let (name, reference) = (input.name.as_str(), input.reference.as_str());
+        session_mounts::put(tx, seq, &session_mounts::NewMount { name, reference, origin, version: *version })?;
     }
     Ok(())
 }

@@ -44,12 +44,14 @@ pub mod file_uploads;
 pub mod files;
 pub mod first_start;
 pub mod imports;
+pub mod integrations;
 pub mod job_draft;
 mod job_mounts;
 mod job_rules;
 pub mod jobs;
 pub mod keys;
 pub mod lineage;
+pub mod live_terminals;
 pub mod logs;
 pub mod metrics_pass;
 mod mending;
@@ -74,6 +76,11 @@ pub mod storage_care;
 pub mod storage_providers;
 mod streams;
 pub mod tags;
+pub mod tensorboard_members;
+mod tensorboard_logs;
+mod tensorboard_sessions;
+pub mod tensorboards;
+pub mod terminals;
 mod text;
 pub mod tickets;
 pub mod uploads;
@@ -128,6 +135,8 @@ pub struct Services {
     pub(crate) files: Arc<files::FileWork>,
     /// Those that took something just now.
     pub(crate) probes: Arc<bucket_probes::BucketProbes>,
+    /// Shells that people have open in what runs.
+    pub(crate) terminals: Arc<live_terminals::LiveTerminals>,
 }
 
 /// Uploads that are looked through at the same time.
@@ -151,6 +160,8 @@ pub struct Settings {
     pub names: Names,
     pub storage: StorageSettings,
     pub notebooks: notebook_draft::NotebookRules,
+    pub terminals: live_terminals::TerminalRules,
+    pub tensorboards: tensorboards::TensorBoardRules,
 }
 
 /// The limits of datasets.
@@ -203,6 +214,7 @@ impl Services {
             buckets: Arc::default(),
             pushed: Arc::default(),
             probes: Arc::default(),
+            terminals: Arc::default(),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::domain::{
     experiment::Plan,
     notebook::{Limits, Notebook},
     time::in_words,
-    workload::{Command, Retries},
+    workload::{Command, Retries, Spec},
 };
 
 /// The shortest time after which a session ends by itself: shorter is a mistake in the unit.
@@ -105,7 +105,7 @@ impl NotebookDraft {
         Ok(Limits { shutdown, idle })
     }
 
-    /// Refuses what a job has and a notebook has not.
+    /// Refuses what a job has and a notebook has not, and one without an image.
     ///
     /// # Errors
     /// [`Invalid`] for the first such field.
@@ -117,10 +117,75 @@ impl NotebookDraft {
         if self.run.outputs.as_ref().is_some_and(|outputs| !outputs.is_empty()) {
             return refused("outputs", "a notebook has no outputs: make a dataset version from its files instead");
         }
+        if self.run.image.is_none() {
+            let message =
+                "name the image that it starts from: one with JupyterLab in it, unless command starts something else";
+            return Err(Invalid::new("image", "missing", message));
+        }
         if matches!(&self.run.command, Some(Command::Exec(words)) if words.is_empty()) {
             return refused("command", "command is empty: leave it out to start JupyterLab");
         }
         Ok(())
+    }
+}
+
+/// What a change says nothing of, so that it stays as it is and is not held to any rule again.
+#[derive(Debug, Clone, Copy)]
+pub struct Unsaid {
+    datasets: bool,
+    env: bool,
+    registry: bool,
+    machine: bool,
+}
+
+impl Unsaid {
+    /// Looks at a change.
+    pub fn of(over: &NotebookDraft) -> Self {
+        let run = &over.run;
+        Self {
+            datasets: run.datasets.is_none(),
+            env: run.env.is_none(),
+            // A password belongs to the registry of the image.
+            registry: run.image.is_none() && run.registry_username.is_none() && run.registry_password.is_none(),
+            // Shared memory is part of what a machine type has.
+            machine: run.machine_type.is_none() && run.shared_memory_bytes.is_none(),
+        }
+    }
+
+    /// Takes it out of what is to be checked.
+    pub fn leave_out(self, draft: &mut NotebookDraft) {
+        let run = &mut draft.run;
+        if self.datasets {
+            run.datasets = None;
+        }
+        if self.env {
+            run.env = None;
+        }
+        if self.registry {
+            (run.registry_username, run.registry_password) = (None, None);
+        }
+        if self.machine {
+            (run.machine_type, run.shared_memory_bytes) = (None, None);
+        }
+    }
+
+    /// Puts it back into what came out, as it was `before`.
+    #[must_use]
+    pub fn put_back(self, before: &Spec, mut checked: Spec) -> Spec {
+        if self.datasets {
+            checked.inputs.clone_from(&before.inputs);
+        }
+        if self.env {
+            checked.env.clone_from(&before.env);
+        }
+        if self.registry {
+            checked.registry.clone_from(&before.registry);
+        }
+        if self.machine {
+            checked.machine_type.clone_from(&before.machine_type);
+            checked.shared_memory_bytes = before.shared_memory_bytes;
+        }
+        checked
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     job_mounts,
     job_rules::check_tags,
     jobs::PASSWORD_PLACE,
-    notebook_draft::NotebookDraft,
+    notebook_draft::{NotebookDraft, Unsaid},
     text::check_text,
 };
 use crate::{
@@ -17,8 +17,9 @@ use crate::{
         caller::{Action, Caller},
         id::{JobId, NotebookId},
         idempotency::IdempotencyKey,
-        notebook::{ForkProgress, Limits, Notebook, NotebookFilter, NotebookSize, NotebookState},
-        workload::{Kind, Phase, Spec, State, Workload},
+        integration::DataProblem,
+        notebook::{ForkProgress, Limits, Notebook, NotebookFilter, NotebookSize, NotebookState, Session},
+        workload::{Kind, Phase, Spec, State},
     },
     store::{Tx, idempotency, notebooks, workloads},
 };
@@ -40,8 +41,31 @@ pub struct NotebookNow {
     pub size: Option<NotebookSize>,
     /// `false` while the engine does not answer: a session may have ended since.
     pub contact: bool,
-    /// It belongs to another team, whose settings are not for the caller.
-    pub hides_environment: bool,
+    /// It belongs to another team than the caller's, who is shown what it takes to look at its files and to
+    /// fork it.
+    pub is_foreign: bool,
+    /// What its session was to have beneath `/datasets` and has not.
+    pub data_problems: Vec<DataProblem>,
+}
+
+impl NotebookNow {
+    /// Leaves out what another team does in it, if it is another team's.
+    fn seen_by(self, caller: &Caller) -> Self {
+        if self.notebook.team == caller.team {
+            return self;
+        }
+        Self {
+            notebook: Notebook { session: None, ..self.notebook },
+            phase: None,
+            progress: None,
+            waiting: None,
+            copy: None,
+            contact: true,
+            is_foreign: true,
+            data_problems: Vec::new(),
+            ..self
+        }
+    }
 }
 
 impl Services {
@@ -255,6 +279,7 @@ impl Services {
         let seq = workloads::insert(tx, &new, now)?;
         notebooks::insert_session(tx, seq, limits.idle)?;
         job_mounts::insert(tx, (seq, &new.id, &new.name), &caller.team, &mounts, now)?;
+        job_mounts::insert_session(tx, seq, &mounts)?;
         let data = serde_json::json!({ "state": "pending" });
         crate::store::events::append(tx, &caller.team, "notebook", notebook.id.as_str(), "state", data, now)?;
         Ok(())
@@ -262,8 +287,7 @@ impl Services {
 
     /// Returns one notebook: of the team, or one that is public.
     pub async fn notebook(&self, caller: &Caller, id: &NotebookId) -> Result<NotebookNow, ServiceError> {
-        let now = self.notebook_now(self.find_notebook(caller, id).await?);
-        Ok(NotebookNow { hides_environment: now.notebook.team != caller.team, ..now })
+        Ok(self.notebook_now(self.find_notebook(caller, id).await?).seen_by(caller))
     }
 
     /// Lists notebooks, newest first, from before number `before`.
@@ -277,7 +301,8 @@ impl Services {
         caller.may(Action::ViewNotebooks)?;
         let team = caller.team.clone();
         let list = self.store.read(move |connection| notebooks::list(connection, &team, &filter, before, limit)).await;
-        Ok(list.map_err(ServiceError::from)?.into_iter().map(|notebook| self.notebook_now(notebook)).collect())
+        let list = list.map_err(ServiceError::from)?.into_iter();
+        Ok(list.map(|notebook| self.notebook_now(notebook).seen_by(caller)).collect())
     }
 
     /// Counts notebooks.
@@ -294,14 +319,15 @@ impl Services {
         id: &NotebookId,
         before: Option<i64>,
         limit: u32,
-    ) -> Result<Vec<Workload>, ServiceError> {
+    ) -> Result<Vec<Session>, ServiceError> {
         self.own_notebook(caller, id).await?;
         let id = id.clone();
         self.store.read(move |connection| Ok(notebooks::sessions(connection, &id, before, limit)?)).await
     }
 
-    /// Changes what `over` says of a notebook. Limits count for a session that runs from now on; all else
-    /// that it runs with, from its next start.
+    /// Changes what `over` says of a notebook. Limits and datasets count for a session that runs from now on;
+    /// all else that it runs with, from its next start. What is not said is not looked at: a dataset, a secret
+    /// or a machine type that is gone holds up nothing but the next start.
     pub async fn change_notebook(
         &self,
         caller: &Caller,
@@ -315,10 +341,12 @@ impl Services {
             return Err(Invalid::new("workspace", "not_changeable", message).into());
         }
         let limits_said = over.shutdown.is_some() || over.idle.is_some();
+        let unsaid = Unsaid::of(&over);
         let mut draft = NotebookDraft::of(&before).with(over);
         draft.run.workspace = None;
         let limits = draft.limits(&self.settings.notebooks)?;
         let is_public = draft.is_public.unwrap_or(before.is_public);
+        unsaid.leave_out(&mut draft);
         let (_, checked) = self.check_session(draft, limits)?;
         let (services, caller, id) = (self.clone(), caller.clone(), id.clone());
         let notebook = self
@@ -336,7 +364,10 @@ impl Services {
                     project: settled.project,
                     tags: check_tags(checked.tags.clone())?,
                     is_public,
-                    spec: Spec { workspace: notebook.spec.workspace.clone(), ..settled.spec },
+                    spec: Spec {
+                        workspace: notebook.spec.workspace.clone(),
+                        ..unsaid.put_back(&notebook.spec, settled.spec)
+                    },
                     limits,
                     ..notebook
                 };
@@ -344,6 +375,7 @@ impl Services {
                 own(tx, &caller, &id)
             })
             .await?;
+        self.data_nudge().notify_one();
         Ok(self.notebook_now(notebook))
     }
 
@@ -411,7 +443,7 @@ impl Services {
             .write(move |tx| {
                 let notebook = own(tx, &owner, &target)?;
                 let sessions = notebooks::sessions(tx, &target, None, MOST_SESSIONS)?;
-                if sessions.iter().any(|session| session.teardown_finished_at.is_none()) {
+                if sessions.iter().any(|session| session.workload.teardown_finished_at.is_none()) {
                     let message = format!("notebook {target} is not stopped: stop it first, and wait for it to end");
                     return Err(ServiceError::Conflict { code: "notebook_running", message });
                 }
@@ -424,7 +456,7 @@ impl Services {
         let data = self.data.clone();
         blocking(move || {
             data.remove_notebook(&notebook.team, &notebook.id)?;
-            sessions.iter().try_for_each(|session| data.remove_run(&session.id))
+            sessions.iter().try_for_each(|session| data.remove_run(&session.workload.id))
         })
         .await?;
         Ok(())
@@ -462,7 +494,8 @@ impl Services {
             contact: workload.is_none_or(|workload| workload.state.is_terminal()) || self.board.contact().is_good(),
             copy: notebook.copying_from.as_ref().map(|_| self.board.fork(&notebook.id).unwrap_or_default()),
             size: self.board.notebook_sizes().get(&notebook.id).copied(),
-            hides_environment: false,
+            is_foreign: false,
+            data_problems: workload.map(|workload| self.data_problems(&workload.id)).unwrap_or_default(),
             notebook,
         }
     }

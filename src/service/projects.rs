@@ -21,6 +21,14 @@ pub struct NewProject {
     pub repository: Repository,
 }
 
+/// What went with a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeletedProject {
+    pub name: String,
+    pub jobs: usize,
+    pub experiments: usize,
+}
+
 /// What is to be another in a project; the rest stays.
 #[derive(Debug, Clone, Default)]
 pub struct ProjectChange {
@@ -110,12 +118,17 @@ impl Services {
             .await
     }
 
-    /// Removes a project with its secrets, its experiments and its jobs, all of which must be over.
-    pub async fn delete_project(&self, caller: &Caller, id: &ProjectId) -> Result<(), ServiceError> {
+    /// Removes a project with its secrets, its experiments and its jobs, all of which must be over. Returns
+    /// what went.
+    ///
+    /// # Errors
+    /// [`ServiceError::Conflict`] while it has notebooks, or jobs that are not over.
+    pub async fn delete_project(&self, caller: &Caller, id: &ProjectId) -> Result<DeletedProject, ServiceError> {
         caller.may(Action::DeleteProject)?;
+        let mut gone = 0;
         loop {
             let (services, caller, id) = (self.clone(), caller.clone(), id.clone());
-            let removed = self
+            let (removed, deleted) = self
                 .store
                 .write(move |tx| {
                     let now = services.clock.now();
@@ -126,6 +139,13 @@ impl Services {
                             project.notebooks, project.name
                         );
                         return Err(ServiceError::Conflict { code: "project_has_notebooks", message });
+                    }
+                    if project.tensorboards > 0 {
+                        let message = format!(
+                            "{} TensorBoards are in project “{}”: delete them, or move them to another project",
+                            project.tensorboards, project.name
+                        );
+                        return Err(ServiceError::Conflict { code: "project_has_tensorboards", message });
                     }
                     if project.active_jobs > 0 {
                         let message = format!(
@@ -138,8 +158,9 @@ impl Services {
                     for workload in &over {
                         workloads::delete(tx, workload, now)?;
                     }
+                    let mut deleted = None;
                     if over.is_empty() {
-                        experiments::delete_of_project(tx, &caller.team, &id, now)?;
+                        let experiments = experiments::delete_of_project(tx, &caller.team, &id, now)?;
                         projects::delete(tx, &id)?;
                         events::append(
                             tx,
@@ -150,13 +171,15 @@ impl Services {
                             serde_json::json!({}),
                             now,
                         )?;
+                        deleted = Some(DeletedProject { name: project.name, jobs: 0, experiments });
                     }
-                    Ok(over.into_iter().map(|workload| workload.id).collect::<Vec<_>>())
+                    Ok((over.into_iter().map(|workload| workload.id).collect::<Vec<_>>(), deleted))
                 })
                 .await?;
-            if removed.is_empty() {
-                return Ok(());
+            if let Some(deleted) = deleted {
+                return Ok(DeletedProject { jobs: gone, ..deleted });
             }
+            gone += removed.len();
             let data = self.data.clone();
             blocking(move || removed.iter().try_for_each(|job| data.remove_run(job))).await?;
         }

@@ -8,17 +8,19 @@ use crate::{
         board::Waiting,
         caller::{Action, Caller},
         gpu::GpuUuid,
-        id::{JobId, UserId},
+        id::{JobId, NotebookId, UserId},
         time::Timestamp,
-        workload::{State, Workload},
+        workload::{Kind, State, Workload},
     },
-    store::{jobs, teams, workloads},
+    store::{teams, workloads},
 };
 
 /// Somebody who holds something.
 #[derive(Debug, Clone)]
 pub struct Holder {
     pub job: JobId,
+    /// The notebook that it is a session of, if it is one.
+    pub notebook: Option<NotebookId>,
     pub name: String,
     pub user: String,
     pub cpu_millis: u32,
@@ -35,7 +37,6 @@ pub struct Holder {
 #[derive(Debug, Clone)]
 pub struct QueueEntry {
     pub waiting: Waiting,
-    pub name: String,
     pub user: String,
     pub machine_type: String,
     pub workload: Workload,
@@ -62,15 +63,13 @@ impl Services {
                 let mut entries = Vec::new();
                 for waiting in waiting.iter().take(limit) {
                     // It may have gone on since the loop looked.
-                    let Some((job, _)) = jobs::get(connection, &team, &waiting.id)? else { continue };
-                    if job.workload.state != State::Pending {
-                        continue;
-                    }
+                    let found = workloads::get(connection, &waiting.id)?;
+                    let here = found.filter(|workload| workload.team == team && workload.state == State::Pending);
+                    let Some(workload) = here else { continue };
                     entries.push(QueueEntry {
-                        name: job.workload.name.clone(),
-                        user: job.user_name,
-                        machine_type: job.machine_type,
-                        workload: job.workload,
+                        user: teams::user_name(connection, &workload.user)?.unwrap_or_default(),
+                        machine_type: workloads::spec(connection, workload.seq)?.machine_type,
+                        workload,
                         held_by: waiting
                             .held_by
                             .iter()
@@ -82,6 +81,14 @@ impl Services {
                 Ok(Queue { waiting: entries, holders })
             })
             .await
+    }
+}
+
+/// Returns the notebook that a workload is a session of.
+pub fn notebook_of(kind: &Kind) -> Option<NotebookId> {
+    match kind {
+        Kind::Notebook(id) => Some(id.clone()),
+        Kind::Job | Kind::TensorBoard(_) => None,
     }
 }
 
@@ -100,6 +107,7 @@ pub(super) fn holders(connection: &rusqlite::Connection) -> Result<Vec<Holder>, 
         };
         holders.push(Holder {
             until: workload.deadline(),
+            notebook: notebook_of(&workload.kind),
             job: workload.id,
             name: workload.name,
             user,

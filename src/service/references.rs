@@ -60,7 +60,7 @@ pub fn version(
         VersionRef::Tag(tag) => versions::by_tag(connection, dataset.seq, tag)?,
     };
     let found = found.filter(|version| dataset.team == *team || version.committed_at.is_some());
-    let found = found.map(|version| as_seen_by(connection, team, version)).transpose()?;
+    let found = found.map(|version| seen_by(connection, team, version)).transpose()?;
     found.ok_or_else(|| match named {
         VersionRef::Latest => {
             ServiceError::not_found("version", format!("of “{}” that is committed: commit one first", dataset.name))
@@ -73,7 +73,7 @@ pub fn version(
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn as_seen_by(connection: &Connection, team: &TeamId, mut version: Version) -> Result<Version, ServiceError> {
+pub fn seen_by(connection: &Connection, team: &TeamId, mut version: Version) -> Result<Version, ServiceError> {
     if version.parent.is_some() && version.team != *team && !versions::may_see_parent(connection, team, version.seq)? {
         version.parent = None;
     }

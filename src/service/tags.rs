@@ -7,9 +7,10 @@ use crate::{
     domain::{
         caller::{Action, Caller},
         dataset::{DatasetRef, VersionRef, VersionTag, check_tag},
+        import::Import,
         user_path::shown,
     },
-    store::{Tx, version_tags},
+    store::{Tx, datasets, version_tags, versions},
 };
 
 /// Most tags of a dataset.
@@ -58,6 +59,24 @@ impl Services {
                 Ok(VersionTag { name: tag, version: version.id, updated_at: now })
             })
             .await
+    }
+
+    /// Points the tags at a version that it was to get when an import had brought it.
+    ///
+    /// # Errors
+    /// When the store cannot be written; a tag too many is left out.
+    pub(crate) fn tag_imported(&self, tx: &Tx<'_>, import: &Import) -> Result<(), ServiceError> {
+        let Some(version) = versions::get(tx, import.version_seq)? else { return Ok(()) };
+        let Some(dataset) = datasets::by_id(tx, &version.dataset)? else { return Ok(()) };
+        for tag in &import.tags {
+            if let Err(error) = refuse_too_many(tx, dataset.seq, tag) {
+                tracing::warn!(import.id = %import.id, %error, "a version does not get a tag that it was to have");
+                continue;
+            }
+            version_tags::set(tx, dataset.seq, tag, version.seq, self.clock.now())?;
+            self.tell_version(tx, &version, "changed", json!({ "tag": tag }))?;
+        }
+        Ok(())
     }
 
     /// Removes a tag; its version stays.

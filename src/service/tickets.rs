@@ -11,9 +11,9 @@ use crate::{
     domain::{
         board::Reach,
         caller::{Action, Caller},
-        id::{JobId, NotebookId},
+        id::{JobId, NotebookId, TensorBoardId},
         key::Key,
-        notebook::PORT,
+        notebook, tensorboard,
         time::Timestamp,
         web_name::ServedId,
         workload::State,
@@ -50,6 +50,8 @@ pub struct Served {
     pub state: State,
     /// The port that is meant when none is said.
     pub main_port: Option<u16>,
+    /// What is to listen on the main port has not answered yet, and is waited for.
+    pub is_starting: bool,
     /// What listens on the main port knows that its paths begin with `/w/ID/`, and gets them whole.
     pub knows_its_prefix: bool,
     /// What the container wants as `Authorization` on its main port, known to nobody else.
@@ -64,7 +66,8 @@ pub struct MadeToken {
 }
 
 impl Services {
-    /// Makes a ticket that lets a browser in to what `id` serves, once.
+    /// Makes a ticket that lets a browser in to what `id` serves, once. A TensorBoard that does not run is
+    /// started.
     ///
     /// # Errors
     /// [`ServiceError::Conflict`] when it is over, so that nothing will ever answer.
@@ -76,10 +79,17 @@ impl Services {
     ) -> Result<(Ticket, Served), ServiceError> {
         let ticket = Ticket::mint(&*self.ids);
         let holder = tickets::Holder { key: caller.key.clone(), session: session.map(|hash| *hash.as_bytes()) };
+        let starting = match id.as_str().parse::<TensorBoardId>() {
+            Ok(board) => Some((self.homes_to_show(caller, &board).await?, board)),
+            Err(_) => None,
+        };
         let (services, caller, id, hash) = (self.clone(), caller.clone(), id.clone(), ticket.hash());
         let served = self
             .store
             .write(move |tx| {
+                if let Some((homes, board)) = &starting {
+                    services.open_in(tx, &caller, board, homes)?;
+                }
                 let served = running(services.find_served(tx, &caller, &id)?, &id)?;
                 services.add_ticket(tx, &hash, tickets::Kind::Ticket, &id, &holder, TICKET_LIFE)?;
                 Ok::<_, ServiceError>(served)
@@ -198,8 +208,13 @@ impl Services {
 
     /// Returns the last lines that a run printed, for whoever finds nobody at home; none when they cannot be read.
     pub async fn last_words(&self, served: &Served) -> Vec<String> {
+        self.last_lines(&served.caller, &served.run).await
+    }
+
+    /// Returns the last lines that a run printed; none when they cannot be read.
+    pub(super) async fn last_lines(&self, caller: &Caller, run: &JobId) -> Vec<String> {
         let query = LogQuery { limit: LAST_LINES, tail: Some(LAST_LINES), ..LogQuery::default() };
-        let page = self.log(&served.caller, &served.run, query).await;
+        let page = self.log(caller, run, query).await;
         page.map(|page| page.rows.into_iter().map(|row| row.text).collect()).unwrap_or_default()
     }
 }
@@ -220,6 +235,9 @@ impl Services {
         if let Ok(notebook) = id.as_str().parse::<NotebookId>() {
             return self.served_notebook(connection, caller, &notebook);
         }
+        if let Ok(board) = id.as_str().parse::<TensorBoardId>() {
+            return served_tensorboard(connection, caller, &board);
+        }
         let nothing = || ServiceError::not_found("job", id);
         let run: JobId = id.as_str().parse().map_err(|_| nothing())?;
         let (job, spec) = jobs::get(connection, &caller.team, &run)?.ok_or_else(nothing)?;
@@ -228,6 +246,7 @@ impl Services {
             run,
             state: job.workload.state,
             main_port: spec.ports.first().map(|port| port.container),
+            is_starting: false,
             knows_its_prefix: false,
             authorization: None,
         })
@@ -247,15 +266,39 @@ impl Services {
             return Err(ServiceError::Conflict { code: "workload_over", message });
         };
         let token = self.jupyter_token(&session.workload.id);
+        let is_starting = session.ready_at.is_none();
         Ok(Served {
             caller: caller.clone(),
             run: session.workload.id,
             state: session.workload.state,
-            main_port: Some(PORT),
+            main_port: Some(notebook::PORT),
+            is_starting,
             knows_its_prefix: true,
             authorization: Some(Secret::new(format!("token {token}"))),
         })
     }
+}
+
+/// A TensorBoard is served by its latest session, so its address stays when it begins anew.
+fn served_tensorboard(
+    connection: &rusqlite::Connection,
+    caller: &Caller,
+    id: &TensorBoardId,
+) -> Result<Served, ServiceError> {
+    let board = super::tensorboards::find(connection, caller, id)?;
+    let Some(showing) = board.session else {
+        let message = format!("TensorBoard {id} was never started: open it from the web UI of this box");
+        return Err(ServiceError::Conflict { code: "workload_over", message });
+    };
+    Ok(Served {
+        caller: caller.clone(),
+        run: showing.session.workload.id,
+        state: showing.session.workload.state,
+        main_port: Some(tensorboard::PORT),
+        is_starting: showing.session.ready_at.is_none(),
+        knows_its_prefix: true,
+        authorization: None,
+    })
 }
 
 fn running(served: Served, id: &ServedId) -> Result<Served, ServiceError> {

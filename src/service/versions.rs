@@ -70,6 +70,18 @@ impl Services {
         named: DatasetRef,
         draft: VersionDraft,
     ) -> Result<VersionNow, ServiceError> {
+        self.create_version_and(caller, named, draft, |_, _| Ok(())).await.map(|(version, ())| version)
+    }
+
+    /// Begins a version as [`Services::create_version`] does, and writes what else `also` says in the same
+    /// transaction.
+    pub(super) async fn create_version_and<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        named: DatasetRef,
+        draft: VersionDraft,
+        also: impl FnOnce(&Tx<'_>, &Resolved) -> Result<T, ServiceError> + Send + 'static,
+    ) -> Result<(VersionNow, T), ServiceError> {
         caller.may(Action::ChangeDataset)?;
         let message = check_lines("message", draft.message, MESSAGE)?;
         check_metadata(&draft.metadata)?;
@@ -125,9 +137,14 @@ impl Services {
             note: draft.note,
         };
         let (services, caller, tags) = (self.clone(), caller.clone(), draft.tags);
-        let row = self.store.write(move |tx| services.add_version(tx, &caller, new, &tags)).await;
+        let row = self.store.write(move |tx| {
+            let found = services.add_version(tx, &caller, new, &tags)?;
+            let beside = also(tx, &found)?;
+            Ok::<_, ServiceError>((found, beside))
+        });
+        let row = row.await;
         fault::point("version.create.after");
-        let found = match row {
+        let (found, beside) = match row {
             Ok(found) => found,
             Err(error) => {
                 home.discard().await;
@@ -144,7 +161,7 @@ impl Services {
         {
             alone.counted(totals);
         }
-        Ok(VersionNow { dataset: found.dataset, version: found.version, totals: Some(totals) })
+        Ok((VersionNow { dataset: found.dataset, version: found.version, totals: Some(totals) }, beside))
     }
 
     fn add_version(
@@ -239,7 +256,7 @@ impl Services {
                 let dataset = references::dataset(connection, &team, &named)?;
                 let state = if dataset.team == team { state } else { Some(VersionState::Committed) };
                 let found = versions::list(connection, dataset.seq, state, before, limit)?.into_iter();
-                let found = found.map(|version| references::as_seen_by(connection, &team, version));
+                let found = found.map(|version| references::seen_by(connection, &team, version));
                 Ok::<_, ServiceError>((dataset, found.collect::<Result<Vec<_>, _>>()?))
             })
             .await?;

@@ -24,12 +24,16 @@
 //!     home/                 0777: /notebooks in its sessions
 //!     copying/              the same of a fork, as long as it is being copied
 //!     packages/             0777: what pip installs, where it is kept
+//!     unsent/PLACE/         0777: what it wrote to a place on S3 and is not there yet; 0700 above
 //!   runs/JOB/workspace/     0777: the working directory
 //!   runs/JOB/artifacts/     0777: /artifacts
 //!   runs/JOB/outputs/NAME/  0777: /outputs/NAME; 0700 above
 //!   runs/JOB/datasets/      0755: links to datasets, of a notebook's session
 //!   runs/JOB/jupyter/       0755: the configuration of its server
 //!   runs/JOB/attempts/N/log/   0700: the log's segments
+//!   sources/SESSION/NAME/files/   0755: where a place on S3 is mounted; its directories are removed one by
+//!                           one and empty, because what is found in there may be somebody's bucket
+//!   source-cache/NOTEBOOK/PLACE/   0777: what was written there and is not in the bucket yet
 //!   uploads/ID/             0700: an archive and what is known of it
 //!   backups/                0700
 //! ```
@@ -58,7 +62,7 @@ impl DataDir {
         private_dir(root)?;
         // Mounts and messages need a path that does not depend on where the daemon was started.
         let dir = Self(root.canonicalize()?);
-        for inner in [dir.keys(), dir.teams(), dir.runs(), dir.uploads(), dir.backups()] {
+        for inner in [dir.keys(), dir.teams(), dir.runs(), dir.uploads(), dir.backups(), dir.sources()] {
             private_dir(&inner)?;
         }
         Ok(dir)
@@ -90,6 +94,29 @@ impl DataDir {
 
     pub fn backups(&self) -> PathBuf {
         self.0.join("backups")
+    }
+
+    /// Returns what holds everything that is mounted for sessions. Never to be walked: what is in there may
+    /// be a bucket, and may not answer.
+    pub fn sources(&self) -> PathBuf {
+        self.0.join("sources")
+    }
+
+    /// Returns what holds the places on S3 of one session.
+    pub fn session_sources(&self, session: &JobId) -> PathBuf {
+        self.sources().join(session.as_str())
+    }
+
+    /// Makes what holds the places on S3 of one session, or finds it.
+    pub fn create_session_sources(&self, session: &JobId) -> io::Result<PathBuf> {
+        let dir = self.session_sources(session);
+        open_dir(&dir)?;
+        Ok(dir)
+    }
+
+    /// Returns one place on S3 of a session.
+    pub fn source(&self, session: &JobId, name: &str) -> SourceDir {
+        SourceDir(self.session_sources(session).join(name))
     }
 
     fn teams(&self) -> PathBuf {
@@ -263,6 +290,21 @@ impl RunDir {
         self.0.join("datasets")
     }
 
+    /// Returns where versions of other teams are that a session got while it runs.
+    pub fn linked(&self) -> PathBuf {
+        self.0.join("linked")
+    }
+
+    /// Returns what says which versions of other teams a session's container has mounted.
+    pub fn bound(&self) -> PathBuf {
+        self.0.join("bound.json")
+    }
+
+    /// Returns the directory of links to what a TensorBoard's session shows, `/logs` in its container.
+    pub fn shown(&self) -> PathBuf {
+        self.0.join("shown")
+    }
+
     /// Returns the configuration of a session's Jupyter server.
     pub fn jupyter(&self) -> PathBuf {
         self.0.join("jupyter")
@@ -283,6 +325,42 @@ impl RunDir {
         let log = self.log(number);
         DirBuilder::new().recursive(true).mode(0o700).create(&log)?;
         Ok(log)
+    }
+}
+
+/// Where one place on S3 is mounted for a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceDir(PathBuf);
+
+impl SourceDir {
+    /// Makes its directories, or finds them, whatever is mounted there.
+    pub fn create(&self) -> io::Result<()> {
+        open_dir(&self.0)?;
+        // Not looked at further: a dead mount there answers to nothing but a mount over it.
+        match DirBuilder::new().mode(0o755).create(self.files()) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
+
+    /// Returns where the files appear.
+    pub fn files(&self) -> PathBuf {
+        self.0.join("files")
+    }
+
+    /// Removes its directories and the session's, as far as they are empty. What is still mounted stays.
+    pub fn remove(&self) -> io::Result<()> {
+        for dir in [&self.files(), &self.0] {
+            match fs::remove_dir(dir) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -329,6 +407,23 @@ impl NotebookDir {
         self.0.join("packages")
     }
 
+    /// Makes the directory of what it writes to a place on S3, or finds it with what was not sent.
+    pub fn create_unsent(&self, place: &str) -> io::Result<PathBuf> {
+        private_dir(&self.0.join(UNSENT))?;
+        let dir = self.0.join(UNSENT).join(place);
+        shared_dir(&dir)?;
+        Ok(dir)
+    }
+
+    /// Removes what is kept of a place on S3, once all of it was sent.
+    pub fn remove_unsent(&self, place: &str) -> io::Result<()> {
+        match Beneath::open(&self.0.join(UNSENT)) {
+            Ok(unsent) => unsent.remove_tree(place.as_bytes()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes the directory of its packages, or finds it.
     pub fn create_packages(&self) -> io::Result<PathBuf> {
         shared_dir(&self.packages())?;
@@ -336,6 +431,8 @@ impl NotebookDir {
     }
 }
 
+/// The directory, among a notebook's, of what was not sent to S3.
+const UNSENT: &str = "unsent";
 /// The directory, among a team's blobs, of what is still being made.
 pub(super) const INCOMING: &str = "incoming";
 /// The directory in there of uploads that come in parts, which outlive the daemon.
@@ -418,6 +515,12 @@ fn passage_dir(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o711))
 }
 
+/// Makes a directory that a container's user, whoever that is, can read.
+fn open_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o755).create(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o755))
+}
+
 /// Makes a directory that a container's user, whoever that is, can write to.
 fn shared_dir(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
@@ -457,6 +560,40 @@ mod tests {
         }
         // Sessions of notebooks have a mount of it, and see what they are told the name of.
         assert_eq!(mode(&dir.team_datasets(&team)), 0o711);
+    }
+
+    #[test]
+    fn removing_a_source_takes_nothing_away_that_lies_in_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = DataDir::create(temp.path()).unwrap();
+        let session: JobId = "js0123456789ab".parse().unwrap();
+        let source = dir.source(&session, "lab");
+        dir.create_session_sources(&session).unwrap();
+        source.create().unwrap();
+        source.create().unwrap();
+        assert_eq!((mode(source.root()), mode(&source.files())), (0o755, 0o755));
+        fs::write(source.files().join("precious"), "x").unwrap();
+        assert!(source.remove().is_err());
+        assert_eq!(fs::read_to_string(source.files().join("precious")).unwrap(), "x");
+        fs::remove_file(source.files().join("precious")).unwrap();
+        source.remove().unwrap();
+        source.remove().unwrap();
+        assert!(!source.root().exists());
+    }
+
+    #[test]
+    fn what_was_not_sent_goes_place_by_place() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = DataDir::create(temp.path()).unwrap();
+        let notebook = dir.notebook(&"tabc123".parse().unwrap(), &"n01234567a".parse().unwrap());
+        notebook.remove_unsent("a").unwrap();
+        for place in ["a", "b"] {
+            fs::write(notebook.create_unsent(place).unwrap().join("file"), "x").unwrap();
+        }
+        notebook.remove_unsent("a").unwrap();
+        notebook.remove_unsent("a").unwrap();
+        assert_eq!(fs::read_dir(notebook.root().join("unsent")).unwrap().count(), 1);
+        assert!(notebook.create_unsent("b").unwrap().join("file").exists());
     }
 
     #[test]

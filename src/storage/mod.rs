@@ -21,5 +21,6 @@ pub mod log;
 mod pack;
 mod remove;
 pub mod s3;
+pub mod session_data;
 pub mod upload;
 pub mod workspace;

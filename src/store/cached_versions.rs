@@ -56,7 +56,8 @@ pub fn forget(tx: &Tx<'_>, version: i64) -> Result<(), StoreError> {
 }
 
 const IN_USE: &str = "EXISTS (SELECT 1 FROM version_uses u JOIN workloads w ON w.id = u.job_id
-     WHERE u.version = c.version AND u.role != 'output' AND w.teardown_finished_at IS NULL)";
+     WHERE u.version = c.version AND u.role != 'output' AND w.teardown_finished_at IS NULL
+         AND u.released_at IS NULL)";
 
 /// Returns every copy, least recently used first.
 pub fn all(connection: &Connection) -> Result<Vec<CachedVersion>, StoreError> {

@@ -156,6 +156,16 @@ pub fn runs(connection: &Connection, id: &ExperimentId, limit: u32) -> Result<Ve
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Returns the ids of runs of an experiment, newest first, `limit` at most.
+pub fn newest_runs(connection: &Connection, id: &ExperimentId, limit: u32) -> Result<Vec<JobId>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT w.id FROM jobs j CROSS JOIN workloads w ON w.seq = j.seq
+         WHERE j.experiment_id = ?1 ORDER BY j.seq DESC LIMIT ?2",
+    )?;
+    let rows = query.query_map(params![id, limit], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Returns a run that is not over and tidied, if there is one.
 pub fn unfinished(connection: &Connection, id: &ExperimentId) -> Result<Option<JobId>, StoreError> {
     let mut query = connection.prepare_cached(
@@ -184,11 +194,12 @@ pub fn delete(tx: &Tx<'_>, team: &TeamId, id: &ExperimentId, now: Timestamp) -> 
     tell(tx, team, id, "deleted", now)
 }
 
-/// Removes a project's experiments. The project's jobs must be gone.
-pub fn delete_of_project(tx: &Tx<'_>, team: &TeamId, project: &ProjectId, now: Timestamp) -> Result<(), StoreError> {
+/// Removes a project's experiments and returns how many there were. The project's jobs must be gone.
+pub fn delete_of_project(tx: &Tx<'_>, team: &TeamId, project: &ProjectId, now: Timestamp) -> Result<usize, StoreError> {
     let mut query = tx.prepare_cached("DELETE FROM experiments WHERE project_id = ?1 RETURNING id")?;
     let ids: Vec<ExperimentId> = query.query_map([project], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    ids.iter().try_for_each(|id| tell(tx, team, id, "deleted", now))
+    ids.iter().try_for_each(|id| tell(tx, team, id, "deleted", now))?;
+    Ok(ids.len())
 }
 
 /// Says that something happened to an experiment. What happens to a run is told of the job.

@@ -6,8 +6,8 @@ use super::{StoreError, Tx, events, row::Json};
 use crate::domain::{
     content::Totals,
     dataset::ImportState,
-    id::{ImportId, TeamId, UserId},
-    import::{Import, ImportSource},
+    id::{ImportId, TeamId, UserId, VersionId},
+    import::{ChosenFiles, Import, ImportFilter, ImportSource},
     time::Timestamp,
 };
 
@@ -22,14 +22,15 @@ pub struct NewImport {
     pub sealed: Option<Vec<u8>>,
     pub prefix: String,
     pub commits: bool,
+    pub tags: Vec<String>,
     pub may_publish: bool,
 }
 
 /// Adds an import that waits for its turn.
 pub fn insert(tx: &Tx<'_>, new: &NewImport, now: Timestamp) -> Result<(), StoreError> {
     tx.prepare_cached(
-        "INSERT INTO imports (id, version, user_id, source, sealed, prefix, commits, may_publish, state, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'waiting', ?9)",
+        "INSERT INTO imports (id, version, user_id, source, sealed, prefix, commits, may_publish, tags, state, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'waiting', ?10)",
     )?
     .execute(params![
         new.id,
@@ -40,6 +41,7 @@ pub fn insert(tx: &Tx<'_>, new: &NewImport, now: Timestamp) -> Result<(), StoreE
         new.prefix,
         new.commits,
         new.may_publish,
+        Json(&new.tags),
         now
     ])?;
     let seq = tx.last_insert_rowid();
@@ -53,7 +55,7 @@ pub fn insert(tx: &Tx<'_>, new: &NewImport, now: Timestamp) -> Result<(), StoreE
 fn select(rest: &str) -> String {
     format!(
         "SELECT i.seq, i.id, d.team_id, d.id, v.id, v.seq, u.name, i.source, i.prefix, i.commits, i.state, i.message,
-             i.files, i.bytes, i.created_at, i.finished_at, i.may_publish
+             i.files, i.bytes, i.created_at, i.finished_at, i.may_publish, i.tags
          FROM imports i JOIN versions v ON v.seq = i.version JOIN datasets d ON d.seq = v.dataset
          JOIN users u ON u.id = i.user_id {rest}"
     )
@@ -78,6 +80,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Import> {
         created_at: row.get(14)?,
         finished_at: row.get(15)?,
         may_publish: row.get(16)?,
+        tags: row.get::<_, Json<Vec<String>>>(17)?.0,
     })
 }
 
@@ -102,6 +105,48 @@ pub fn of_version(
         connection.prepare_cached(&select("WHERE i.version = ?1 AND i.seq < ?2 ORDER BY i.seq DESC LIMIT ?3"))?;
     let rows = query.query_map(params![version, before.unwrap_or(i64::MAX), limit], read)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Lists a team's imports, newest first, from before number `before`.
+pub fn of_team(
+    connection: &Connection,
+    team: &TeamId,
+    filter: &ImportFilter,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<Import>, StoreError> {
+    let mut query = connection.prepare_cached(&select(
+        "WHERE d.team_id = ?1 AND i.seq < ?2 AND (NOT ?3 OR i.finished_at IS NULL)
+             AND (?4 IS NULL OR json_extract(i.source, '$.files.root') = ?4)
+         ORDER BY i.seq DESC LIMIT ?5",
+    ))?;
+    let root = filter.root.as_ref().map(ToString::to_string);
+    let rows = query.query_map(params![team, before.unwrap_or(i64::MAX), filter.live, root, limit], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Returns which files of notebooks and of `/storage` came into the versions of a dataset, or into one of them,
+/// newest first.
+pub fn chosen_into(
+    connection: &Connection,
+    dataset: i64,
+    version: Option<i64>,
+    limit: u32,
+) -> Result<Vec<(VersionId, ChosenFiles)>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT v.id, i.source FROM imports i JOIN versions v ON v.seq = i.version
+         WHERE v.dataset = ?1 AND (?2 IS NULL OR v.seq = ?2) AND i.state = 'done'
+             AND json_type(i.source, '$.files') IS NOT NULL
+         ORDER BY i.seq DESC LIMIT ?3",
+    )?;
+    let rows = query
+        .query_map(params![dataset, version, limit], |row| Ok((row.get(0)?, row.get::<_, Json<ImportSource>>(1)?.0)))?;
+    let chosen = rows.filter_map(|row| match row {
+        Ok((version, ImportSource::Files(chosen))) => Some(Ok((version, chosen))),
+        Ok(_) => None,
+        Err(error) => Some(Err(error)),
+    });
+    Ok(chosen.collect::<Result<_, _>>()?)
 }
 
 /// Returns every import that is not over, in order of acceptance.

@@ -15,6 +15,9 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0005_experiments.sql"),
     include_str!("migrations/0006_tickets.sql"),
     include_str!("migrations/0007_notebooks.sql"),
+    include_str!("migrations/0008_tensorboards.sql"),
+    include_str!("migrations/0009_integrations.sql"),
+    include_str!("migrations/0010_import_tags.sql"),
 ];
 
 /// The version that a database has after all steps.

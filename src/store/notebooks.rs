@@ -93,7 +93,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Notebook> {
     })
 }
 
-fn session(row: &Row<'_>, at: usize) -> rusqlite::Result<Session> {
+/// Reads a session: its workload from the first columns, and from `at` on when it was ready, its idle
+/// limit, its last activity and why it was ended.
+pub(super) fn session(row: &Row<'_>, at: usize) -> rusqlite::Result<Session> {
     let activity = row.get::<_, Option<Timestamp>>(at + 2)?.zip(row.get::<_, Option<String>>(at + 3)?);
     Ok(Session {
         workload: workloads::read(row)?,
@@ -277,9 +279,9 @@ pub fn end_session(tx: &Tx<'_>, session: i64, why: EndedFor, now: Timestamp) -> 
 }
 
 /// Removes a notebook with its sessions, all of which must be over.
-pub fn delete(tx: &Tx<'_>, notebook: &Notebook, sessions: &[Workload], now: Timestamp) -> Result<(), StoreError> {
+pub fn delete(tx: &Tx<'_>, notebook: &Notebook, sessions: &[Session], now: Timestamp) -> Result<(), StoreError> {
     for session in sessions {
-        workloads::delete(tx, session, now)?;
+        workloads::delete(tx, &session.workload, now)?;
     }
     tx.execute("DELETE FROM notebooks WHERE seq = ?1", [notebook.seq])?;
     tell(tx, &notebook.team, &notebook.id, "deleted", now)
@@ -291,12 +293,14 @@ pub fn sessions(
     id: &NotebookId,
     before: Option<i64>,
     limit: u32,
-) -> Result<Vec<Workload>, StoreError> {
+) -> Result<Vec<Session>, StoreError> {
     let mut query = connection.prepare_cached(&format!(
-        "SELECT {} FROM workloads w WHERE w.parent_id = ?1 AND w.seq < ?2 ORDER BY w.seq DESC LIMIT ?3",
+        "SELECT {}, s.ready_at, s.idle_seconds, s.activity_at, s.activity, s.ended_for
+         FROM workloads w LEFT JOIN notebook_sessions s ON s.seq = w.seq
+         WHERE w.parent_id = ?1 AND w.seq < ?2 ORDER BY w.seq DESC LIMIT ?3",
         workloads::COLUMNS
     ))?;
-    let rows = query.query_map(params![id, before.unwrap_or(i64::MAX), limit], workloads::read)?;
+    let rows = query.query_map(params![id, before.unwrap_or(i64::MAX), limit], |row| session(row, workloads::WIDTH))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

@@ -13,7 +13,8 @@ use crate::domain::{
 const COLUMNS: &str = "p.seq, p.id, p.name, p.tags, p.repository_name, p.repository_url, p.created_at,
     (SELECT count(*) FROM workloads w WHERE w.project_id = p.id AND w.kind = 'job'),
     (SELECT count(*) FROM workloads w WHERE w.teardown_finished_at IS NULL AND w.project_id = p.id AND w.kind = 'job'),
-    (SELECT count(*) FROM notebooks n WHERE n.project_id = p.id)
+    (SELECT count(*) FROM notebooks n WHERE n.project_id = p.id),
+    (SELECT count(*) FROM tensorboards t WHERE t.project_id = p.id)
     FROM projects p";
 
 fn project(row: &Row<'_>) -> rusqlite::Result<Project> {
@@ -27,6 +28,7 @@ fn project(row: &Row<'_>) -> rusqlite::Result<Project> {
         jobs: row.get(7)?,
         active_jobs: row.get(8)?,
         notebooks: row.get(9)?,
+        tensorboards: row.get(10)?,
     })
 }
 

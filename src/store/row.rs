@@ -7,7 +7,7 @@ use rusqlite::{
     types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef},
 };
 
-use crate::domain::{dataset, id, notebook, storage_provider, time::Timestamp, workload};
+use crate::domain::{dataset, id, integration, notebook, storage_provider, tensorboard, time::Timestamp, workload};
 
 impl ToSql for Timestamp {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -80,6 +80,8 @@ word_columns!(
     dataset::ImportState,
     storage_provider::ProviderKind,
     notebook::EndedFor,
+    integration::Origin,
+    tensorboard::SubjectKind,
 );
 text_columns!(crate::domain::caller::Scope);
 

@@ -9,7 +9,8 @@ use crate::domain::{
     time::Timestamp,
 };
 
-const COLUMNS: &str = "v.id, x.job_id, x.job_name, x.name, x.role, x.at, w.state
+const COLUMNS: &str = "v.id, x.job_id, x.job_name, x.name, x.role, x.at, w.state,
+    CASE w.kind WHEN 'notebook' THEN w.parent_id END
     FROM version_uses x JOIN versions v ON v.seq = x.version LEFT JOIN workloads w ON w.id = x.job_id";
 
 fn version_use(row: &Row<'_>) -> rusqlite::Result<VersionUse> {
@@ -21,6 +22,7 @@ fn version_use(row: &Row<'_>) -> rusqlite::Result<VersionUse> {
         role: row.get(4)?,
         at: row.get(5)?,
         state: row.get(6)?,
+        notebook: row.get(7)?,
     })
 }
 
@@ -37,21 +39,23 @@ pub struct NewUse<'a> {
     pub role: Use,
 }
 
-/// Writes down a use. Twice is as good as once.
+/// Writes down a use. Twice is as good as once, and one that was let go is one again.
 pub fn insert(tx: &Tx<'_>, new: &NewUse<'_>, now: Timestamp) -> Result<(), StoreError> {
     tx.prepare_cached(
-        "INSERT OR IGNORE INTO version_uses (version, team_id, job_id, job_name, name, role, at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO version_uses (version, team_id, job_id, job_name, name, role, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (version, job_id, role, name) DO UPDATE SET released_at = NULL",
     )?
     .execute(params![new.version, new.team, new.job, new.job_name, new.name, new.role, now])?;
     Ok(())
 }
 
-/// Returns the uses of a version, of any team, by jobs that wait, run, or are not tidied up after;
-/// oldest first.
+/// Returns the uses of a version, of any team, by jobs that wait, run, or are not tidied up after, and
+/// that have not let it go; oldest first.
 pub fn live_uses_of(connection: &Connection, version: i64, limit: u32) -> Result<Vec<VersionUse>, StoreError> {
     let mut query = connection.prepare_cached(&format!(
         "SELECT {COLUMNS} WHERE x.version = ?1 AND w.id IS NOT NULL AND w.teardown_finished_at IS NULL
+             AND x.released_at IS NULL
          ORDER BY x.at, x.job_id LIMIT ?2"
     ))?;
     let rows = query.query_map(params![version, limit], version_use)?;

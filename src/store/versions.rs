@@ -267,7 +267,7 @@ pub fn to_remove(connection: &Connection, time: Timestamp, limit: u32) -> Result
          JOIN storage_providers p ON p.id = d.provider_id
          WHERE v.deleted_at IS NOT NULL AND v.removed_at IS NULL AND v.deleted_at <= ?1
              AND NOT EXISTS (SELECT 1 FROM version_uses x JOIN workloads w ON w.id = x.job_id
-                             WHERE x.version = v.seq AND w.teardown_finished_at IS NULL)
+                             WHERE x.version = v.seq AND w.teardown_finished_at IS NULL AND x.released_at IS NULL)
          ORDER BY v.deleted_at LIMIT ?2",
     )?;
     let rows = query.query_map(params![time, limit], |row| {

@@ -36,9 +36,10 @@ export async function openBrowser({ width = 1360, height = 900, colorScheme = "l
       page.on("console", (message) => {
         // A refused request is told by the page itself; the browser's own line about it is no fault.
         // So is a network that changed, as it does whenever a container beside the browser starts.
-        const refused = /Failed to load resource: .*\b(401|404|409|412|422|ERR_NETWORK_CHANGED)\b/.test(message.text());
+        const refused = /Failed to load resource: .*\b(401|404|409|412|422|429|ERR_NETWORK_CHANGED)\b/.test(message.text());
         if (message.type() === "error" && !refused) page.complaints.push(`console: ${message.text()}`);
       });
+      againWhereTheNetworkChanged(page);
       await page.addInitScript(() => {
         document.addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));
       });
@@ -48,6 +49,23 @@ export async function openBrowser({ width = 1360, height = 900, colorScheme = "l
       await context.close();
       await rm(profile, { recursive: true, force: true });
     },
+  };
+}
+
+/**
+ * Goes to an address once more where the browser dropped a script because the network changed: whenever a
+ * container beside it starts or ends. Without its scripts a page stays empty, and nobody is there to reload it.
+ */
+function againWhereTheNetworkChanged(page) {
+  let dropped = false;
+  page.on("requestfailed", (request) => (dropped ||= request.resourceType() === "script" && request.failure()?.errorText === "net::ERR_NETWORK_CHANGED"));
+  const once = page.goto.bind(page);
+  page.goto = async (address, options) => {
+    for (let left = 3; ; left -= 1) {
+      dropped = false;
+      const answer = await once(address, options);
+      if (!dropped || left === 0) return answer;
+    }
   };
 }
 

@@ -202,6 +202,57 @@ test("a large file goes on where it was broken off, also after a new visit", asy
   assert.equal(files.uploads.size, 0);
 });
 
+test("chosen files become a version, which is followed to its end also after a new visit", async () => {
+  const { data } = mock.box;
+  await choose("data");
+  await button("New dataset version…").click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Dataset", { exact: true }).selectOption({ label: "a new one…" });
+  await dialog.getByLabel("Name of the new dataset").fill("not a name");
+  await dialog.getByRole("button", { name: "Make the version" }).click();
+  await dialog.getByText("letters, digits, dots").waitFor();
+  await dialog.getByLabel("Name of the new dataset").fill("labels");
+  await dialog.getByLabel("Message").fill("from the notebook");
+  await dialog.getByLabel("Tag").fill("good");
+  await picture(page, "version-of-files-asked");
+  await dialog.getByRole("button", { name: "Make the version" }).click();
+  const task = page.getByLabel("Dataset versions");
+  await task.getByText("running").waitFor();
+  assert.deepEqual(data.begunFrom, { from: { root: ROOT, beneath: "data" }, message: "from the notebook", tags: ["good"], commit: true });
+  data.advanceImports(5);
+  await task.getByText("5 files").waitFor();
+  await picture(page, "version-of-files-under-way", { fullPage: true });
+  await page.reload();
+  await task.getByText("5 files").waitFor();
+  data.advanceImports(12);
+  await task.getByRole("link", { name: "Open the version" }).waitFor();
+  await picture(page, "version-of-files-made", { fullPage: true });
+  await task.getByRole("link", { name: "Open the version" }).click();
+  await page.waitForURL(/\/datasets\/dsnew\d+\/versions\/vnew/);
+});
+
+test("a version goes on from the latest with the paths that were chosen, and what went wrong is said", async () => {
+  const { data } = mock.box;
+  await page.getByRole("link", { name: "data", exact: true }).click();
+  await choose("labels.txt");
+  await choose("raw");
+  await button("New dataset version…").click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("Begin with the files of the latest version").click();
+  await dialog.getByText("Commit it when all is there").click();
+  await dialog.getByRole("button", { name: "Make the version" }).click();
+  const task = page.getByLabel("Dataset versions");
+  await task.getByText("running").waitFor();
+  const { from, parent, commit } = data.begunFrom;
+  assert.deepEqual([from.beneath, [...from.paths].sort(), parent, commit], ["data", ["labels.txt", "raw"], "latest", false]);
+  Object.assign(data.imports[0], { state: "failed", finishedAt: new Date().toISOString(), message: "“raw/log” changes while it is read: try again when nothing writes to it, or choose files without it" });
+  await task.getByText("changes while it is read").waitFor();
+  await task.getByText("add to it, commit or delete it").waitFor();
+  await picture(page, "version-of-files-failed", { fullPage: true });
+  await task.getByRole("button", { name: /Put away/ }).click();
+  await task.waitFor({ state: "detached" });
+});
+
 test("folders and choices are downloaded as one archive", async () => {
   await choose("data");
   await choose("README.md");

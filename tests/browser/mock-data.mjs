@@ -2,6 +2,7 @@
 import { MockDatasets, PICTURE } from "./mock-datasets.mjs";
 import { MockFiles } from "./mock-files.mjs";
 import { MockNotebooks } from "./mock-notebooks.mjs";
+import { MockTensorBoards } from "./mock-tensorboards.mjs";
 
 const GIB = 1024 ** 3;
 const ago = (seconds) => new Date(Date.now() - seconds * 1000).toISOString();
@@ -33,6 +34,7 @@ class MockBox {
   engine = { state: "ok", version: "28.1.1", message: null };
   data = new MockDatasets((kind, id, change) => this.emit(kind, id, change));
   notebooks = new MockNotebooks((kind, id, change) => this.emit(kind, id, change));
+  boards = new MockTensorBoards((kind, id, change) => this.emit(kind, id, change), this);
   files = new MockFiles();
   refuseStreams = 0; // The status with which the event stream is refused; 0 for none.
   streams = new Set();
@@ -64,8 +66,10 @@ class MockBox {
     this.keep({ id: "ex2", name: "resnet50", project: 2, tags: ["vision", "baseline"], machineType: "gpu-1", command: "python train.py --arch resnet50 --epochs 90", ago: 9e4, runs: ["js8", "js5", "js4"], modelType: "Tensorflow", modelPath: "/artifacts" });
     this.keep({ id: "ex1", name: "finetune", project: 2, machineType: "gpu-1", command: "python finetune.py --lr 2e-5", ago: 1e5, runs: ["jsold4"] });
     this.notebooks.fill();
+    this.boards.fill();
     this.files.fill(PICTURE);
     for (const list of this.notebooks.sessions.values()) for (const session of list) this.logs.set(session.id, serverLog(session.id));
+    for (const { session, lastLines } of this.boards.all) if (session?.startedAt) this.logs.set(session.id, boardLog(lastLines));
     this.#every(1000, () => this.write("js8"));
   }
 
@@ -87,7 +91,7 @@ class MockBox {
   }
 
   job(id) {
-    return this.jobs.find((job) => job.id === id) ?? this.notebooks.run(id);
+    return this.jobs.find((job) => job.id === id) ?? this.notebooks.run(id) ?? this.boards.run(id);
   }
 
   listJobs(query) {
@@ -351,6 +355,11 @@ function trainingLog(lines) {
 function serverLog(id) {
   const lines = ["jupyterlab | extension was successfully linked.", "Writing Jupyter server cookie secret to /root/.local/share/jupyter/runtime", "Serving notebooks from local directory: /notebooks", `Jupyter Server is running at http://localhost:8888/w/${id}/lab`, "Use Control-C to stop this server and shut down all kernels."];
   return lines.map((text, line) => ({ line, time: ago(60 - line), stream: "stderr", text: `[I 2026-01-01 10:00:0${line}.120 ServerApp] ${text}`, partial: false }));
+}
+
+function boardLog(lastLines) {
+  const lines = lastLines.length ? lastLines : ["NOTE: Using experimental fast data loading logic.", "TensorBoard 2.19.0 at http://0.0.0.0:6006/ (Press CTRL+C to quit)"];
+  return lines.map((text, line) => ({ line, time: ago(60 - line), stream: "stderr", text, partial: false }));
 }
 
 function trainingLine(line) {

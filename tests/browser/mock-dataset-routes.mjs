@@ -28,7 +28,7 @@ export function datasetRoutes({ json, none, known, problem }) {
     ["PUT", at(`${D}/tags/([^/]+)`), ({ box, response, args, body }) => json(response, 200, box.data.setTag(args[0], args[1], JSON.parse(body).version) ?? {})],
     ["DELETE", at(`${D}/tags/([^/]+)`), ({ box, response, args }) => none(response, box.data.setTag(args[0], args[1], null))],
     ["GET", at(`${D}/versions`), ofDataset(({ box, response, args }) => items(response, box.data.versionsOf(args[0])))],
-    ["POST", at(`${D}/versions`), ofDataset(({ box, response, args, body }) => json(response, 201, box.data.begin(args[0], JSON.parse(body))))],
+    ["POST", at(`${D}/versions`), ofDataset(({ box, response, args, body }) => json(response, 201, JSON.parse(body).from ? box.data.beginFrom(args[0], JSON.parse(body)) : box.data.begin(args[0], JSON.parse(body))))],
     ["POST", at(`${V}/commit`), ofVersion(({ box, response, one }) => json(response, 200, box.data.commit(one)))],
     ["GET", at(`${V}/lineage`), ofVersion(versionLineage)],
     ["GET", at(`${V}/diff`), ofVersion(({ box, response, args, query, one }) => json(response, 200, box.data.diff(one, box.data.version(args[0], query.get("against").split(":")[1]), Number(query.get("limit")), query.get("cursor"))))],
@@ -44,6 +44,8 @@ export function datasetRoutes({ json, none, known, problem }) {
     ["POST", at(`${V}/signed-urls`), ofVersion(({ response, args, body }) => json(response, 200, { urls: JSON.parse(body).calls.map(({ method, path }) => ({ method, path, url: `/api/v1/signed/${args[0]}/${args[1]}/${path}?expires=1&user=us1&signature=abc`, expiresAt: new Date(Date.now() + 8.64e7).toISOString() })) }))],
     ["GET", at(`${V}/imports`), ofVersion(({ box, response, one }) => items(response, box.data.imports.filter(({ version }) => version === one.facts.version)))],
     ["POST", at(`${V}/imports`), ofVersion(startImport)],
+    ["GET", at("/imports"), ({ box, response, query }) => items(response, box.data.imports.filter(({ source, state }) => source.root === query.get("root") && state === "running").map((item) => box.data.importView(item)))],
+    ["GET", at("/imports/([^/]+)"), ({ box, response, args }) => json(response, 200, box.data.importView(box.data.imports.find(({ id }) => id === args[0])))],
     ["DELETE", at("/imports/([^/]+)"), ({ box, response, args }) => none(response, box.data.cancelImport(args[0]))],
     ["GET", at(V), ofVersion(({ response, one }) => json(response, 200, one.facts))],
     ["PATCH", at(V), ofVersion(({ response, one, body }) => json(response, 200, Object.assign(one.facts, JSON.parse(body))))],
@@ -69,7 +71,8 @@ export function datasetRoutes({ json, none, known, problem }) {
     const { version, parent, madeBy, dataset } = one.facts;
     const job = (id) => ({ job: id, name: box.job(id)?.name ?? id, state: box.job(id)?.state ?? null });
     const children = box.data.versionsOf(dataset.id).filter((other) => other.parent === version).map((other) => other.version);
-    return json(response, 200, { parent, children, madeBy: madeBy && job(madeBy), readBy: version === "v2bbbbb" ? ["js8", "js7"].map((id) => ({ ...job(id), role: "input", at: new Date().toISOString() })) : [] });
+    const madeFrom = version === "v2bbbbb" ? [{ root: "n4kq0z81", name: "train-digits", words: "/notebooks of train-digits (n4kq0z81): “data”" }] : [];
+    return json(response, 200, { parent, children, madeBy: madeBy && job(madeBy), madeFrom, readBy: version === "v2bbbbb" ? ["js8", "js7"].map((id) => ({ ...job(id), role: "input", at: new Date().toISOString() })) : [] });
   }
 
   function file({ box, request, response, args, one }) {

@@ -206,6 +206,10 @@ export class MockDatasets {
     const uses = versions.length > 1 ? [["v1aaaaa", "js4"], ["v2bbbbb", "js8"], ["v2bbbbb", "js7"], ["v1aaaaa", "js5"]] : [];
     for (const { madeBy, version } of versions) if (madeBy) edges.push({ from: madeBy, to: version, role: "output" });
     for (const [from, to] of uses) edges.push({ from, to, role: "input" });
+    if (versions.length > 1) {
+      nodes.push({ kind: "notebook", id: "n4kq0z81", label: "train-digits", state: null });
+      edges.push({ from: "n4kq0z81", to: "v2bbbbb", role: "files" });
+    }
     for (const id of new Set(edges.flatMap(({ from, to }) => [from, to]).filter((id) => id.startsWith("js")))) nodes.push({ kind: "job", id, label: job(id)?.name ?? "", state: job(id)?.state ?? null });
     return { nodes, edges: edges.filter(({ from, to }) => nodes.some(({ id }) => id === from) && nodes.some(({ id }) => id === to)) };
   }
@@ -228,10 +232,24 @@ export class MockDatasets {
     return this.put(one, upload.path, [...upload.parts.values()].reduce((sum, bytes) => sum + bytes, 0));
   }
 
+  /** A version that is made of files of a notebook or of the team, as the daemon begins one. */
+  beginFrom(datasetName, asked) {
+    const facts = this.begin(datasetName, asked);
+    const { root, beneath = "", paths = [] } = asked.from;
+    const item = this.startImport(this.version(datasetName, facts.version), { commit: asked.commit, files: { root, words: `/notebooks of train-digits (${root})${beneath ? `: ${beneath}` : ""}${paths.length ? `: ${paths.map((path) => `“${path}”`).join(", ")}` : ""}` } });
+    this.begunFrom = asked; // For tests.
+    return { ...facts, import: this.importView(item) };
+  }
+
+  /** An import as its own routes show it. */
+  importView(item) {
+    return { ...item, version: `${item.dataset}:${item.version}`, dataset: undefined };
+  }
+
   /** An import goes on by a step each time it is looked at, and is done after a few. */
   startImport(one, asked) {
-    const words = asked.url ?? asked.directory ?? `s3://${asked.s3.bucket ?? "research-data"}/${asked.s3.prefix ?? ""}`;
-    const item = { id: `im${10 + this.imports.length}`, dataset: one.facts.dataset.id, version: one.facts.version, state: "running", source: { kind: asked.url ? "url" : asked.s3 ? "s3" : "directory", words }, prefix: asked.prefix ?? "", commit: asked.commit ?? false, progress: { doneFiles: 0, doneBytes: 0, totalFiles: 12, totalBytes: 12 * MIB }, message: null, createdAt: ago(0), finishedAt: null };
+    const words = asked.files?.words ?? asked.url ?? asked.directory ?? `s3://${asked.s3.bucket ?? "research-data"}/${asked.s3.prefix ?? ""}`;
+    const item = { id: `im${10 + this.imports.length}`, dataset: one.facts.dataset.id, version: one.facts.version, state: "running", source: { kind: asked.files ? "files" : asked.url ? "url" : asked.s3 ? "s3" : "directory", words, root: asked.files?.root }, prefix: asked.prefix ?? "", commit: asked.commit ?? false, progress: { doneFiles: 0, doneBytes: 0, totalFiles: 12, totalBytes: 12 * MIB }, message: null, createdAt: ago(0), finishedAt: null };
     this.imports.unshift(item);
     this.emit("import", item.id, "created");
     return item;

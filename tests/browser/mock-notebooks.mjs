@@ -3,9 +3,16 @@ const ago = (seconds) => new Date(Date.now() - seconds * 1000).toISOString();
 const ahead = (seconds) => ago(-seconds);
 const GIB = 1024 ** 3;
 
+/** An integration as the box tells of one. */
+function dataset(name, ref, origin, state, version, more = {}) {
+  const whole = version && { dataset: `ds${name}`, datasetName: name, public: false, tags: [], newer: null, deleted: false, ...version };
+  return { name, path: `/datasets/${name}`, type: "dataset", origin, state, message: null, progress: null, ref, version: whole, s3: null, ...more };
+}
+
 export class MockNotebooks {
   all = [];
   sessions = new Map(); // By notebook, newest first.
+  data = new Map(); // By notebook: what it has beneath /datasets, and what is wrong with its file.
   tokens = 0;
   extended = []; // The seconds of each extension that was asked for.
 
@@ -23,6 +30,12 @@ export class MockNotebooks {
     this.add({ id: "nstopped", name: "course", state: "stopped", machineType: "cpu-small", tags: ["course"], public: true, ago: 2e5, sessions: 4, started: 9e4, ran: 13000, message: "stopped after 3 h without activity; the last was: the kernel of lesson-2.ipynb was busy. Its files are kept: start it again", activity: [8e4, "the kernel of lesson-2.ipynb was busy"], spec: { workspace: { git: "https://github.com/lovelace/course.git", ref: "main" }, public: true } });
     this.add({ id: "nfailed0", name: "no-jupyter", state: "failed", image: "python:3.12-slim", ago: 3e5, sessions: 1, started: 3e5, ran: 120, exitCode: null, message: "no Jupyter server answered on port 8888 of it in time: the image needs JupyterLab, and a command of your own has to listen there on 0.0.0.0. Its log has what it said" });
     this.add({ id: "nfork000", name: "Fork of course", state: "created", ago: 15, sessions: 0, forkedFrom: "nstopped", copying: { files: 214, bytes: 3.1e8, message: null } });
+    this.data.set("n4kq0z81", { hasFile: true, problems: [{ name: "../up", message: "the name “../up” may hold letters, digits, “-”, “_” and “.” only, and begins with a letter or digit: it becomes the name of a directory" }], items: [
+      dataset("digits", "digits:stable", "settings", "mounted", { id: "v1aaaaa", tags: ["stable"], newer: "v2bbbbb", bytes: 1.2e7, files: 4200 }),
+      dataset("corpus", "corpus:latest", "file", "fetching", { id: "vcorp01", bytes: 42 * GIB, files: 1_204 }, { progress: { doneBytes: 11 * GIB, totalBytes: 42 * GIB } }),
+      dataset("words", "gradient/words:latest", "public", "mounted", { id: "vwords1", public: true, bytes: 3e6, files: 1 }),
+      { ...dataset("lab", null, "file", "failed", null, { message: "S3 sources are not available on this box: import the files into a dataset instead" }), type: "s3", s3: { url: "s3://lab/raw", region: null, endpoint: "https://minio.lab.example", accessKeyId: "LABKEY", secretAccessKey: "secret:S3_KEY", readOnly: false } },
+    ] });
     this.add({ id: "npublic0", name: "attention-explained", state: "stopped", team: "others", user: "joan", public: true, ago: 6e5, sessions: 1, started: 5e5, ran: 900 });
   }
 
@@ -36,7 +49,7 @@ export class MockNotebooks {
     }));
     this.sessions.set(id, list);
     const whole = { name: facts.name, project: projects[project - 1], image, machineType, env: team === "ours" ? {} : null, workspace: null, datasets: [], tags, public: facts.public ?? false, keepPackages: false, shutdownSeconds: 43_200, idleSeconds: 10_800, ...spec };
-    const notebook = { id, team, name: facts.name, project: { id: `pr${project}`, name: projects[project - 1] }, user: { id: user === "ada" ? "us1" : "us2", name: user }, state: facts.state, phase, ready, message, contact: "ok", image, machineType, tags, public: facts.public ?? false, forkedFrom, copying, progress, queue, createdAt: ago(facts.ago), spec: whole, size: sessions ? { filesBytes: 4.2e8, packagesBytes: whole.keepPackages ? 9.1e8 : 0, countedAt: ago(90) } : null };
+    const notebook = { id, team, name: facts.name, project: team === "ours" ? { id: `pr${project}`, name: projects[project - 1] } : null, user: { id: user === "ada" ? "us1" : "us2", name: user }, state: facts.state, phase, ready, message, contact: "ok", image, machineType, tags, public: facts.public ?? false, forkedFrom, copying, progress, queue, createdAt: ago(facts.ago), spec: whole, size: sessions ? { filesBytes: 4.2e8, packagesBytes: whole.keepPackages ? 9.1e8 : 0, countedAt: ago(90) } : null };
     this.all.push(notebook);
     return notebook;
   }
@@ -50,6 +63,29 @@ export class MockNotebooks {
     const text = query.get("q");
     const fits = (one) => (query.has("public") ? one.public : one.team === "ours") && (!query.has("mine") || one.user.name === "ada") && (!query.has("live") || one.phase) && (!text || one.name.includes(text) || one.id.includes(text)) && (!query.get("tag") || one.tags.includes(query.get("tag")));
     return { items: this.all.filter(fits).map(({ id }) => this.find(id)), next: null };
+  }
+
+  integrations(id) {
+    if (!this.data.has(id)) this.data.set(id, { hasFile: false, problems: [], items: [] });
+    return { file: ".gradient/settings.yaml", ...this.data.get(id) };
+  }
+
+  putIntegration(id, name, what) {
+    const data = this.integrations(id);
+    const state = this.find(id).phase ? "mounted" : "not_running";
+    const item = what.type === "s3"
+      ? { ...dataset(name, null, "file", state, null), type: "s3", s3: { region: null, endpoint: null, ...what, type: undefined } }
+      : dataset(name, what.ref, "file", state, { id: what.ref.split(":")[1] === "latest" ? "v2bbbbb" : what.ref.split(":")[1], bytes: 1.2e7, files: 4200 });
+    this.data.set(id, { ...data, hasFile: true, items: [...data.items.filter((other) => other.name !== name), item] });
+    this.emit("notebook", id, "data");
+    return this.integrations(id);
+  }
+
+  removeIntegration(id, name) {
+    const data = this.integrations(id);
+    this.data.set(id, { ...data, items: data.items.filter((other) => other.name !== name), problems: data.problems.filter((other) => other.name !== name) });
+    this.emit("notebook", id, "data");
+    return this.integrations(id);
   }
 
   create(spec) {
@@ -139,6 +175,9 @@ export function notebookRoutes({ json, none, known, problem }) {
     ["POST", new RegExp(`^/notebooks/${id}/stop$`), ({ box, response, args }) => json(response, 200, of(box).stop(args[0]))],
     ["POST", new RegExp(`^/notebooks/${id}/extend$`), ({ box, response, args, body }) => json(response, 200, of(box).extend(args[0], JSON.parse(body).seconds))],
     ["POST", new RegExp(`^/notebooks/${id}/fork$`), ({ box, response, args, body }) => json(response, 201, of(box).fork(args[0], JSON.parse(body || "{}")))],
+    ["GET", new RegExp(`^/notebooks/${id}/integrations$`), ({ box, response, args }) => json(response, 200, of(box).integrations(args[0]))],
+    ["PUT", new RegExp(`^/notebooks/${id}/integrations/${id}$`), putIntegration],
+    ["DELETE", new RegExp(`^/notebooks/${id}/integrations/${id}$`), ({ box, response, args }) => json(response, 200, of(box).removeIntegration(args[0], decodeURIComponent(args[1])))],
     ["GET", new RegExp(`^/notebooks/${id}/sessions$`), ({ box, response, args }) => json(response, 200, { items: of(box).sessions.get(args[0]), next: null })],
     ["POST", new RegExp(`^/workloads/${id}/open$`), open],
     ["POST", new RegExp(`^/workloads/${id}/tokens$`), ({ box, request, response, args, body }) => json(response, 201, { token: `gdw_${++of(box).tokens}Hq2vXk9mZt4LwPb8RnYc3JdF`, url: `http://${request.headers.host}/w/${args[0]}/`, expiresAt: ahead(JSON.parse(body).expiresInSeconds ?? 604_800) })],
@@ -150,6 +189,12 @@ export function notebookRoutes({ json, none, known, problem }) {
     if (spec.shutdownSeconds === null) return problem(response, 422, "too_long", "a session ends after 604800 seconds at most on this box", "shutdownSeconds");
     if (spec.workspace?.git?.includes("nowhere")) return problem(response, 422, "bad_git_url", "no git repository is at this address", "workspace.git");
     return json(response, 201, of(box).create(spec));
+  }
+
+  function putIntegration({ box, response, args, body }) {
+    const what = JSON.parse(body);
+    if (what.ref?.startsWith("nothing")) return problem(response, 422, "bad_reference", "there is no dataset “nothing” that this team may read: make it, or correct the name", "ref");
+    return json(response, 200, of(box).putIntegration(args[0], decodeURIComponent(args[1]), what));
   }
 
   /** What is opened is a page of the mock itself, which tells where one came to. */

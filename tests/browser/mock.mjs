@@ -10,6 +10,8 @@ import { makeBox } from "./mock-data.mjs";
 import { datasetRoutes } from "./mock-dataset-routes.mjs";
 import { fileRoutes } from "./mock-files.mjs";
 import { notebookRoutes } from "./mock-notebooks.mjs";
+import { tensorboardRoutes } from "./mock-tensorboards.mjs";
+import { terminalRoutes, Terminals } from "./mock-terminals.mjs";
 
 const ASSETS = fileURLToPath(new URL("../../assets/", import.meta.url));
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".mjs": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml", ".woff2": "font/woff2" };
@@ -20,13 +22,16 @@ const PROOF = "gdp_mock";
 /** Starts a mock; `close()` ends it. `box` is its data, for a test to change. */
 export async function startMock({ port = 0, empty = false } = {}) {
   const box = makeBox({ empty });
+  box.terminals = new Terminals();
   const server = createServer((request, response) => {
     answer(box, request, response).catch((error) => problem(response, 500, "internal", String(error.stack)));
   });
+  server.on("upgrade", (request, socket) => box.terminals.attach(request, socket, request.url.split("/").at(-2)));
   await new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${server.address().port}`;
   const close = () => {
     box.close();
+    box.terminals.cut();
     server.closeAllConnections();
     return new Promise((resolve) => server.close(resolve));
   };
@@ -161,7 +166,7 @@ const known = (response, value) => (value ? json(response, 200, value) : problem
 const problem = (response, status, code, detail, field) =>
   response.writeHead(status, { "Content-Type": "application/problem+json" }).end(JSON.stringify({ type: "about:blank", title: code, status, code, detail, field, requestId: "01J9Z0MOCK" }));
 
-for (const routes of [datasetRoutes, notebookRoutes, fileRoutes]) ROUTES.push(...routes({ json, none, known, problem }));
+for (const routes of [datasetRoutes, tensorboardRoutes, notebookRoutes, fileRoutes, terminalRoutes]) ROUTES.push(...routes({ json, none, known, problem }));
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const mock = await startMock({ port: Number(process.argv[2] ?? 7079) });

@@ -2,7 +2,7 @@
 // box tells is seen.
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
-import { openBrowser, sees } from "./browser.mjs";
+import { openBrowser, picture, sees } from "./browser.mjs";
 import { startMock } from "./mock.mjs";
 
 let mock, browser, page;
@@ -210,4 +210,53 @@ test("the form of a notebook reads back what it wrote", async () => {
   });
   assert.deepEqual(again, spec);
   assert.deepEqual(none, [{}, {}]);
+});
+
+test("data is added and taken away while a notebook runs, and what is wrong with its file is said", async () => {
+  await page.goto(`${mock.url}/notebooks/n4kq0z81/data`);
+  const row = (name) => page.locator(`tr[data-name="${name}"]`);
+  await row("digits").getByText("mounted").waitFor();
+  await row("corpus").getByText(/11(\.0)? GiB of 42(\.0)? GiB/).waitFor();
+  await row("lab").getByText("S3 sources are not available").waitFor();
+  assert.equal(await row("words").getByRole("button", { name: "Remove /datasets/words" }).count(), 0, "every notebook has it");
+  await page.getByText("settings.yaml is not right yet").waitFor();
+  assert.match(await page.getByRole("link", { name: "Open the file" }).getAttribute("href"), /path=\.gradient&file=\.gradient%2Fsettings\.yaml/);
+  await picture(page, "notebook-data");
+
+  await button("Add a dataset").click();
+  await page.getByLabel("Dataset", { exact: true }).fill("nothing");
+  await page.getByRole("dialog").getByRole("button", { name: "Add", exact: true }).click();
+  await page.getByText("there is no dataset “nothing”").waitFor();
+  await page.getByLabel("Dataset", { exact: true }).fill("digits");
+  await page.getByLabel("Version", { exact: true }).selectOption({ label: "latest: the newest one when it is mounted" });
+  assert.equal(await page.locator("#data-name").inputValue(), "digits");
+  await page.locator("#data-name").fill("fresh");
+  await picture(page, "notebook-data-add");
+  await page.getByRole("dialog").getByRole("button", { name: "Add", exact: true }).click();
+  await row("fresh").getByText("mounted").waitFor();
+
+  await row("digits").getByRole("button", { name: "Move to v2bbbbb" }).click();
+  await row("digits").getByText("asked for as digits:v2bbbbb").waitFor();
+  await row("fresh").getByRole("button", { name: "Remove /datasets/fresh" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Remove", exact: true }).click();
+  await row("fresh").waitFor({ state: "detached" });
+
+  await button("Add an S3 source").click();
+  await page.locator("#s3-url").fill("s3://lab/more");
+  await page.getByLabel("Another one").check();
+  await page.getByLabel("Endpoint").fill("https://minio.lab.example");
+  await page.getByLabel("Access key id").fill("LABKEY");
+  await page.locator("#s3-secret").fill("S3_KEY");
+  await page.locator("#s3-name").fill("more");
+  await picture(page, "notebook-data-s3");
+  await page.getByRole("dialog").getByRole("button", { name: "Add", exact: true }).click();
+  await row("more").getByText("s3://lab/more").waitFor();
+  const [sent] = mock.box.notebooks.integrations("n4kq0z81").items.filter(({ name }) => name === "more");
+  assert.deepEqual([sent.s3.secretAccessKey, sent.s3.endpoint, sent.s3.region], ["secret:S3_KEY", "https://minio.lab.example", null]);
+});
+
+test("a notebook without data says how to get some", async () => {
+  await page.goto(`${mock.url}/notebooks/nstopped/data`);
+  await page.getByText("No data yet").waitFor();
+  await picture(page, "notebook-data-empty");
 });

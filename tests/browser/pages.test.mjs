@@ -12,6 +12,8 @@ const PAGES = {
   "jobs-none": ["/jobs?q=zzz", "text=No job fits"],
   "job-log": ["/jobs/js8", "log-view .line >> nth=10"],
   "job-line": ["/jobs/js8#L1200", "log-view .line.marked"],
+  "job-terminal": ["/jobs/js8/terminal", "terminal-screen .xterm-rows span"],
+  "job-terminal-over": ["/jobs/js5/terminal", "text=No terminal here now"],
   "job-charts": ["/jobs/js8/charts", "line-chart canvas >> nth=1"],
   "job-metrics": ["/jobs/js7/metrics", "line-chart canvas >> nth=7"],
   "job-artifacts": ["/jobs/js4/artifacts", "text=model.safetensors"],
@@ -34,6 +36,7 @@ const PAGES = {
   "notebook-file": ["/notebooks/n4kq0z81?file=train.ipynb", "notebook-view .cell >> nth=6"],
   "notebook-markdown": ["/notebooks/n4kq0z81?file=README.md", ".preview-markdown table"],
   "notebook-table": ["/notebooks/n4kq0z81?file=results.csv", ".preview-table td >> nth=20"],
+  "notebook-terminal": ["/notebooks/n4kq0z81/terminal", "terminal-screen .xterm-rows span"],
   "notebook-log": ["/notebooks/n4kq0z81/log", "log-view .line >> nth=3"],
   "notebook-metrics": ["/notebooks/n4kq0z81/metrics", "line-chart canvas >> nth=3"],
   "notebook-connect": ["/notebooks/n4kq0z81/connect", "text=Make a token"],
@@ -49,6 +52,20 @@ const PAGES = {
   "notebook-of-others": ["/notebooks/npublic0", "text=attention.ipynb"],
   "notebook-missing": ["/notebooks/nothing", "text=There is no such thing"],
   "new-notebook": ["/notebooks/new?image=jupyter/scipy-notebook&git=https://example.org/a/b.git", ".pick >> nth=4"],
+  tensorboards: ["/tensorboards", "text=resnet-sweep"],
+  "tensorboards-of-a-job": ["/tensorboards?member=js4", "tr[data-tensorboard] >> nth=1"],
+  "tensorboards-none": ["/tensorboards?q=zzz", "text=No TensorBoard fits"],
+  tensorboard: ["/tensorboards/tb4kq0z81xwp", "text=has no runs yet"],
+  "tensorboard-log": ["/tensorboards/tb4kq0z81xwp/log", "log-view .line >> nth=1"],
+  "tensorboard-settings": ["/tensorboards/tb4kq0z81xwp/settings", ".pick >> nth=4"],
+  "tensorboard-starting": ["/tensorboards/tbstarting00", "text=Its time begins when it runs"],
+  "tensorboard-preparing": ["/tensorboards/tbprepare000", "text=pulling tensorflow"],
+  "tensorboard-queued": ["/tensorboards/tbqueued0000", "text=Number 1 in the queue"],
+  "tensorboard-stopped": ["/tensorboards/tbstopped000", "text=nobody looked at it for 30 min"],
+  "tensorboard-failed": ["/tensorboards/tbfailed0000", "text=exec: tensorboard: not found"],
+  "tensorboard-empty": ["/tensorboards/tbempty00000", "text=It shows nothing yet"],
+  "tensorboard-missing": ["/tensorboards/tbnothing", "text=There is no TensorBoard"],
+  "new-tensorboard": ["/tensorboards/new?name=sweep", ".offers li >> nth=4"],
   "run-repository": ["/github/fastai/fastbook/blob/master/01_intro.ipynb?clone=true&runtime=jupyter/scipy-notebook", ".pick >> nth=4"],
   "run-nothing": ["/git/nowhere", "text=This names no repository"],
   "team-files": ["/storage/files", "text=notes.txt"],
@@ -129,6 +146,10 @@ test("a box on which nothing happened yet teaches the first job", async () => {
     await page.getByRole("region", { name: "New notebook as curl" }).getByText("/api/v1/notebooks").waitFor();
     await page.getByRole("link", { name: "Make the first one" }).waitFor();
     await picture(page, "light-first-notebook", { fullPage: true });
+    await page.goto(`${fresh.url}/tensorboards`);
+    await page.getByRole("region", { name: "New TensorBoard as curl" }).getByText("/api/v1/tensorboards").waitFor();
+    await page.getByRole("link", { name: "Make the first one" }).waitFor();
+    await picture(page, "light-first-tensorboard", { fullPage: true });
     await page.goto(`${fresh.url}/storage/files`);
     await page.getByText("No files yet").waitFor();
     await page.goto(`${fresh.url}/storage`);

@@ -252,7 +252,7 @@ test("a dataset is made, filled, committed and looked into", async () => {
   await page.locator("file-tree .tree-row", { hasText: "ü #1?.txt" }).click();
   await page.locator(".preview-text").getByText("a name that must be encoded").waitFor();
   await link("About").click();
-  await page.getByText("no job yet").waitFor();
+  await page.getByText("no job or notebook yet").waitFor();
   await page.locator("main .crumbs").getByRole("link", { name: DATASET }).click();
   await page.locator("lineage-graph .node").first().waitFor();
   await picture(page, "story-14-dataset", { fullPage: true });
@@ -311,6 +311,22 @@ test("a cell that trains runs in JupyterLab through the proxy, and its output is
   await picture(lab, "story-17-jupyterlab");
   await lab.waitForFunction(async (base) => (await (await fetch(`${base}api/contents/train.ipynb`)).text()).includes("accuracy 0.9"), base, SLOW);
   await lab.close();
+});
+
+test("a terminal in the notebook runs a command, and is there after a reload", { skip: ON_MOCK }, async () => {
+  const shown = (text) => page.locator("terminal-screen:not([hidden]) .xterm-rows").getByText(text, { exact: true });
+  await link("Terminal").click();
+  await page.locator("terminal-screen .xterm-rows span").first().waitFor(SLOW);
+  await page.keyboard.type("pwd; stty size; echo made in a terminal > from-terminal.txt; cat from-terminal.txt\r");
+  await shown("/notebooks").waitFor();
+  await shown("made in a terminal").waitFor();
+  await picture(page, "story-17-terminal");
+  await page.reload();
+  await shown("made in a terminal").waitFor();
+  await page.keyboard.type("exit\r");
+  await page.getByText("The shell has exited.").waitFor();
+  await link("Files").click();
+  await page.getByRole("link", { name: "from-terminal.txt" }).waitFor();
 });
 
 test("what was done is read while the notebook is stopped, and is there when it starts again", { skip: ON_MOCK }, async () => {

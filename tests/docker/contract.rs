@@ -3,7 +3,13 @@
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use gradientd::executor::{ContainerPlan, ContainerState, EngineError, Stream};
+use gradientd::{
+    domain::terminal::TtySize,
+    executor::{
+        ContainerPlan, ContainerState, EngineError, ExecPlan, ExecSession, Executor, Mount, Propagation, Stream,
+    },
+};
+use tokio::io::AsyncWriteExt;
 
 use super::rig::{DEADLINE, DockerRig, FakeRig, Rig, Step, ended, launch, run, soon, text};
 
@@ -38,12 +44,18 @@ contract! {
     labels_come_back_as_they_were_given,
     an_image_that_is_not_here_is_not_found,
     a_plan_without_a_limit_is_refused,
+    what_the_host_does_not_share_is_refused_in_words,
     logs_are_complete_and_in_order,
     logs_can_be_resumed_from_any_time,
     a_followed_log_ends_with_the_container,
     the_gateway_is_an_address_of_this_machine,
     events_tell_a_container_s_life,
     usage_is_sampled_until_the_end,
+    a_terminal_echoes_has_its_size_and_ends_with_its_code,
+    a_large_paste_into_a_terminal_arrives_whole,
+    a_command_without_a_terminal_reads_to_the_end_of_its_input,
+    a_command_runs_in_a_container_of_ours_that_runs_alone,
+    a_terminal_ends_with_its_container,
     an_engine_that_was_away_is_spoken_to_again,
 }
 
@@ -197,6 +209,24 @@ async fn a_plan_without_a_limit_is_refused(rig: &dyn Rig) {
     assert_eq!(rig.engine().list().await.unwrap(), []);
 }
 
+async fn what_the_host_does_not_share_is_refused_in_words(rig: &dyn Rig) {
+    let Some(dir) = rig.unshared() else { return };
+    let engine = rig.engine();
+    let plan = |propagation| {
+        let mount = Mount { source: dir.clone(), target: "/in".into(), propagation, ..Mount::default() };
+        ContainerPlan { mounts: vec![mount], ..rig.plan(&[Step::Wait]) }
+    };
+    for (propagation, words) in
+        [(Propagation::FromHost, "not a shared or slave mount"), (Propagation::Both, "not a shared mount")]
+    {
+        let id = engine.create(&plan(propagation)).await.unwrap();
+        let Err(EngineError::Refused(why)) = engine.start(&id).await else { panic!("{propagation:?} started") };
+        assert!(why.contains(words), "{why}");
+        engine.remove(&id).await.unwrap();
+    }
+    launch(engine, &plan(Propagation::Private)).await;
+}
+
 async fn logs_are_complete_and_in_order(rig: &dyn Rig) {
     let steps: Vec<Step> = (0..500).map(|n| print(&format!("line {n}"))).collect();
     let (_, log) = run(rig.engine(), &rig.plan(&steps)).await;
@@ -256,6 +286,110 @@ async fn usage_is_sampled_until_the_end(rig: &dyn Rig) {
     rig.engine().stop(&id, Duration::from_secs(5)).await.unwrap();
     let rest = soon("the samples' end", usage.collect::<Vec<_>>()).await;
     assert!(rest.iter().all(Result::is_ok), "{rest:?}");
+}
+
+fn terminal(size: TtySize) -> ExecPlan {
+    let env = [("TERM".to_owned(), "dumb".to_owned())].into();
+    ExecPlan { command: vec!["/bin/sh".into()], env, tty: Some(size) }
+}
+
+/// Reads until what came ends with, or has, `mark`; returns all that came.
+async fn reads(session: &mut ExecSession, mark: &str) -> String {
+    let mut seen = Vec::new();
+    let what = format!("{mark:?} in a terminal");
+    soon(&what, async {
+        while !String::from_utf8_lossy(&seen).contains(mark) {
+            let Some(piece) = session.output.next().await else {
+                panic!("it ended after {}", String::from_utf8_lossy(&seen))
+            };
+            seen.extend_from_slice(&piece.unwrap());
+        }
+    })
+    .await;
+    String::from_utf8_lossy(&seen).into_owned()
+}
+
+async fn types(session: &mut ExecSession, text: &str) {
+    soon("typing", session.input.write_all(text.as_bytes())).await.unwrap();
+}
+
+/// Waits until it is known with what code a command ended.
+async fn code_of(engine: &dyn Executor, session: &mut ExecSession) -> i64 {
+    soon("a command's end", async {
+        while let Some(Ok(_)) = session.output.next().await {}
+        loop {
+            if let Some(code) = engine.exec_end(&session.id).await.unwrap() {
+                return code;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+}
+
+async fn a_terminal_echoes_has_its_size_and_ends_with_its_code(rig: &dyn Rig) {
+    let engine = rig.engine();
+    let id = launch(engine, &rig.plan(&[Step::Wait])).await;
+    let mut session = engine.exec(&id, &terminal(TtySize::new(100, 30).unwrap())).await.unwrap();
+    assert_eq!(engine.exec_end(&session.id).await.unwrap(), None, "it runs");
+    types(&mut session, "echo one two\n").await;
+    // Once as it is typed, once as it is printed.
+    let seen = reads(&mut session, "\r\none two\r\n").await;
+    assert!(seen.contains("echo one two"), "{seen}");
+    types(&mut session, "stty size\n").await;
+    reads(&mut session, "\r\n30 100\r\n").await;
+    engine.resize_exec(&session.id, TtySize::new(61, 17).unwrap()).await.unwrap();
+    types(&mut session, "stty size\n").await;
+    reads(&mut session, "\r\n17 61\r\n").await;
+    types(&mut session, "exit 7\n").await;
+    assert_eq!(code_of(engine, &mut session).await, 7);
+    engine.resize_exec(&session.id, TtySize::default()).await.expect("what has ended is left alone");
+    assert_eq!(engine.inspect(&id).await.unwrap().unwrap().state, ContainerState::Running);
+}
+
+async fn a_large_paste_into_a_terminal_arrives_whole(rig: &dyn Rig) {
+    let engine = rig.engine();
+    let id = launch(engine, &rig.plan(&[Step::Wait])).await;
+    let mut session = engine.exec(&id, &terminal(TtySize::default())).await.unwrap();
+    // Lines short enough for a terminal that gathers them, many times as many as it gathers.
+    for line in 0..400 {
+        types(&mut session, &format!("echo {line} {}\n", "x".repeat(60))).await;
+        // Echoed and printed: reading keeps it from waiting for us.
+        reads(&mut session, &format!("\n{line} {}", "x".repeat(60))).await;
+    }
+    types(&mut session, "exit 0\n").await;
+    assert_eq!(code_of(engine, &mut session).await, 0);
+}
+
+async fn a_command_without_a_terminal_reads_to_the_end_of_its_input(rig: &dyn Rig) {
+    let engine = rig.engine();
+    let id = launch(engine, &rig.plan(&[Step::Wait])).await;
+    let plan = ExecPlan { command: vec!["cat".into()], ..ExecPlan::default() };
+    let mut session = engine.exec(&id, &plan).await.unwrap();
+    types(&mut session, "one\ntwo\n").await;
+    reads(&mut session, "one\ntwo\n").await;
+    session.input.shutdown().await.unwrap();
+    assert_eq!(code_of(engine, &mut session).await, 0);
+}
+
+async fn a_command_runs_in_a_container_of_ours_that_runs_alone(rig: &dyn Rig) {
+    let engine = rig.engine();
+    let plan = terminal(TtySize::default());
+    let (end, _) = run(engine, &rig.plan(&[Step::Exit(0)])).await;
+    assert!(matches!(engine.exec(&end.id, &plan).await, Err(EngineError::Conflict(_))));
+    engine.remove(&end.id).await.unwrap();
+    assert!(matches!(engine.exec(&end.id, &plan).await, Err(EngineError::NotFound(_))));
+    let foreign = rig.plan(&[Step::Wait]).name;
+    rig.put_foreign(&foreign);
+    assert!(matches!(engine.exec(&foreign, &plan).await, Err(EngineError::NotFound(_))));
+}
+
+async fn a_terminal_ends_with_its_container(rig: &dyn Rig) {
+    let engine = rig.engine();
+    let id = launch(engine, &rig.plan(&[Step::Wait])).await;
+    let mut session = engine.exec(&id, &terminal(TtySize::default())).await.unwrap();
+    engine.stop(&id, Duration::ZERO).await.unwrap();
+    soon("the terminal's end", async { while session.output.next().await.is_some_and(|piece| piece.is_ok()) {} }).await;
 }
 
 async fn an_engine_that_was_away_is_spoken_to_again(rig: &dyn Rig) {

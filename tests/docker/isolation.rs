@@ -42,7 +42,12 @@ async fn a_read_only_mount_cannot_be_written_or_remounted() {
     let Some(rig) = DockerRig::new().await else { return };
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("file"), "given").unwrap();
-    let mount = |target: &str, read_only| Mount { source: dir.path().into(), target: target.into(), read_only };
+    let mount = |target: &str, read_only| Mount {
+        source: dir.path().into(),
+        target: target.into(),
+        read_only,
+        ..Mount::default()
+    };
     let plan = ContainerPlan {
         mounts: vec![mount("/in", true), mount("/out", false)],
         ..rig.shell(

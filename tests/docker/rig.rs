@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::{
         Mutex, OnceLock,
@@ -56,6 +56,10 @@ pub trait Rig: Sync {
 
     /// Returns a plan for a container that the engine creates but cannot start.
     fn unstartable(&self) -> ContainerPlan;
+
+    /// Returns a directory of a file system that the host does not share; `None`, loudly, where none can be
+    /// made.
+    fn unshared(&self) -> Option<PathBuf>;
 
     /// Makes somebody else's container, which claims to be this box's.
     fn put_foreign(&self, name: &str);
@@ -163,6 +167,11 @@ impl Rig for FakeRig {
         ContainerPlan { command: vec!["nostart".into()], ..small(unique("run")) }
     }
 
+    fn unshared(&self) -> Option<PathBuf> {
+        self.0.unshare(Path::new("/unshared"));
+        Some("/unshared/dir".into())
+    }
+
     fn put_foreign(&self, name: &str) {
         self.0.put_foreign(name);
     }
@@ -190,7 +199,7 @@ pub struct DockerRig {
     pub settings: DockerSettings,
     relay: Mutex<Option<JoinHandle<()>>>,
     foreign: Mutex<Vec<String>>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl DockerRig {
@@ -213,7 +222,7 @@ impl DockerRig {
         change(&mut settings);
         let relay = Mutex::new(Some(relay(settings.socket.clone())));
         let engine = Docker::connect(settings.clone());
-        Some(Self { engine, settings, relay, foreign: Mutex::default(), _dir: dir })
+        Some(Self { engine, settings, relay, foreign: Mutex::default(), dir })
     }
 
     /// Returns the engine as what it is.
@@ -254,6 +263,18 @@ impl Rig for DockerRig {
         ContainerPlan { user: Some("no-such-user".into()), ..self.shell("true") }
     }
 
+    fn unshared(&self) -> Option<PathBuf> {
+        let dir = self.dir.path().join("unshared");
+        std::fs::create_dir(&dir).unwrap();
+        let path = dir.to_str().unwrap();
+        if !run_quietly("mount", &["-t", "tmpfs", "none", path]) {
+            eprintln!("SKIPPED: nothing may be mounted here, so no engine was shown what is not shared");
+            return None;
+        }
+        assert!(run_quietly("mount", &["--make-private", path]));
+        Some(dir)
+    }
+
     fn put_foreign(&self, name: &str) {
         let label = format!("gradientd.box={}", self.settings.box_id);
         docker(&["create", "--name", name, "--label", &label, "--label", "gradientd.sealed=[]", BUSYBOX, "true"]);
@@ -289,6 +310,10 @@ impl Drop for DockerRig {
         if !ids.is_empty() {
             docker(&[&["rm", "-fv"], &ids[..]].concat());
         }
+        let unshared = self.dir.path().join("unshared");
+        if unshared.exists() {
+            run_quietly("umount", &[unshared.to_str().unwrap()]);
+        }
     }
 }
 
@@ -305,6 +330,10 @@ fn relay(socket: PathBuf) -> JoinHandle<()> {
             });
         }
     })
+}
+
+fn run_quietly(program: &str, args: &[&str]) -> bool {
+    Command::new(program).args(args).output().is_ok_and(|done| done.status.success())
 }
 
 /// Runs the engine's own client and returns what it prints.

@@ -27,6 +27,8 @@ pub struct Daemon {
     child: Option<Child>,
     settings: Vec<(String, String)>,
     agent: Agent,
+    /// Its data directory is a file system of its own.
+    is_mounted: bool,
 }
 
 /// What came back: status and JSON body (`Null` when there is none).
@@ -64,7 +66,25 @@ impl Daemon {
                 .timeout_global(Some(PATIENCE))
                 .build()
                 .new_agent(),
+            is_mounted: false,
         }
+    }
+
+    /// Starts a daemon whose data directory shares what is mounted beneath it with containers, as all of a
+    /// machine does that systemd started, or does not. `None`, loudly, where a test may not say so.
+    pub fn start_on_mount(shared: bool, settings: &[(&str, &str)]) -> Option<Self> {
+        let mut daemon = Self::unstarted(settings);
+        std::fs::create_dir(daemon.data()).unwrap();
+        let data = daemon.data().display().to_string();
+        let mount = |args: &[&str]| Command::new("mount").args(args).output().is_ok_and(|done| done.status.success());
+        if !Path::new("/dev/fuse").exists() || !mount(&["--bind", &data, &data]) {
+            eprintln!("SKIPPED: there is no /dev/fuse, or nothing may be mounted here, so no place on S3 was tried");
+            return None;
+        }
+        daemon.is_mounted = true;
+        assert!(mount(&[if shared { "--make-shared" } else { "--make-private" }, &data]));
+        daemon.restart(&[]);
+        Some(daemon)
     }
 
     /// Starts the daemon again on the same data, with further environment variables this once.
@@ -438,6 +458,10 @@ impl Drop for Daemon {
         self.kill();
         if !containers.is_empty() {
             let _ = Command::new("docker").arg("rm").arg("-fv").args(&containers).output();
+        }
+        if self.is_mounted {
+            // With whatever is still mounted in it: removing the directory must not walk through that.
+            let _ = Command::new("umount").args(["--recursive", "--lazy"]).arg(self.data()).output();
         }
     }
 }

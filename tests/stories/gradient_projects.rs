@@ -1,5 +1,7 @@
 //! Somebody whose habit is the `gradient` command points it to this box.
 
+use std::process::Command;
+
 use serde_json::json;
 
 use crate::{
@@ -30,6 +32,23 @@ fn projects_are_made_tagged_listed_and_deleted_by_both_clients() {
         client.says(&["projects", "delete", "--id", &id]);
         assert_eq!(daemon.get(&format!("/projects/{id}")).status, 404);
         assert!(client.is_refused(&["projects", "details", "--id", &id]).contains("Project not found"));
+    }
+}
+
+#[test]
+fn whoever_names_the_data_directory_alone_is_led_to_its_daemon() {
+    let daemon = Daemon::start();
+    let home = tempfile::tempdir().unwrap();
+    for command in ["gradient-env", "sign-in"] {
+        let said = Command::new(env!("CARGO_BIN_EXE_gradientd"))
+            .args([command, "--data-dir"])
+            .arg(daemon.data())
+            .env_clear()
+            .env("HOME", home.path())
+            .output()
+            .unwrap();
+        let printed = String::from_utf8(said.stdout).unwrap();
+        assert!(printed.contains(&format!("http://127.0.0.1:{}/", daemon.port())), "{command}: {printed}");
     }
 }
 

@@ -177,7 +177,18 @@ fn a_session_ends_by_itself_when_nothing_is_done_and_not_while_a_terminal_speaks
     assert_eq!(extended.status, 200, "{extended:?}");
     let over = wait_until_over(&daemon, &id);
     assert_eq!(over["state"], "stopped");
-    assert!(over["message"].as_str().unwrap().contains("extend its time"), "{over:#}");
+    let message = over["message"].as_str().unwrap();
+    assert!(message.contains("after its start") && message.contains("extend its time"), "{message}");
+    // The list of sessions says the same of it as the notebook.
+    let sessions = daemon.get(&format!("/notebooks/{id}/sessions")).body;
+    assert_eq!(
+        (&sessions["items"][0]["state"], &sessions["items"][0]["message"]),
+        (&json!("stopped"), &json!(message))
+    );
+    assert!(
+        sessions["items"][0]["readyAt"].is_string() && sessions["items"][0]["activity"].is_object(),
+        "{sessions:#}"
+    );
 }
 
 #[test]
@@ -192,6 +203,28 @@ fn a_running_notebook_survives_the_death_of_the_daemon() {
     assert_eq!(session_of(&after), session_of(&before));
     assert_eq!(after["session"]["startedAt"], before["session"]["startedAt"]);
     inside(&daemon, &after, "test -e /tmp/same");
+}
+
+#[test]
+fn people_of_a_team_find_their_own_notebooks_among_all() {
+    let daemon = Daemon::start();
+    let mine = make(&daemon, &json!({"image": BUSYBOX, "name": "mine", "start": false}));
+    let made = daemon.run(&["user", "create", "ada", "--scope", "write"]);
+    let printed = String::from_utf8_lossy(&made.stdout).into_owned();
+    let key = printed.split_whitespace().find(|word| word.starts_with("gdk_")).unwrap_or_else(|| panic!("{made:?}"));
+    let bearer = format!("Bearer {key}");
+    let as_ada = |method: &str, path: &str| {
+        daemon.ask_as_nobody(method, &format!("/api/v1{path}")).with("Authorization", &bearer)
+    };
+    let body = json!({"image": BUSYBOX, "name": "theirs", "start": false});
+    let theirs = as_ada("POST", "/notebooks").json(&body).send().json()["id"].clone();
+    let ids = |list: &Value| {
+        list["items"].as_array().unwrap().iter().map(|notebook| notebook["id"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&daemon.get("/notebooks").body), [theirs.clone(), json!(mine)]);
+    assert_eq!(ids(&daemon.get("/notebooks?mine=true").body), [json!(mine)]);
+    assert_eq!(ids(&as_ada("GET", "/notebooks?mine=true").send().json()), [theirs]);
+    assert_eq!(ids(&as_ada("GET", "/notebooks?mine=true&q=mine").send().json()), Vec::<Value>::new());
 }
 
 #[test]

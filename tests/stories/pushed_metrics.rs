@@ -11,7 +11,7 @@ const PYTHON: &str = "gradient-test/python:latest";
 
 /// What every script here begins with.
 const PUSH: &str = r#"
-import os, sys, time, urllib.error, urllib.request
+import os, sys, urllib.error, urllib.request
 gateway = os.environ["PAPERSPACE_METRIC_PUSHGATEWAY"]
 def push(path, text, method="PUT", to=None):
     request = urllib.request.Request((to or gateway) + path, data=text.encode(), method=method)
@@ -20,6 +20,10 @@ def push(path, text, method="PUT", to=None):
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
+# Whoever opens its other end lets the script go on.
+os.mkfifo("go")
+def wait():
+    open("go").close()
 "#;
 
 const TRAIN: &str = r#"
@@ -43,8 +47,7 @@ for n in range(2):
     assert push("/metrics/job/mine", f"plain {n}\n") == 202
 open("/artifacts/gateway", "w").write(gateway)
 print("the gateway is", gateway)
-while not os.path.exists("go"):
-    time.sleep(0.05)
+wait()
 assert push("/metrics/job/mine", "plain 2\n") == 202
 add_metrics({"loss": 0.25}, step=3)
 "#;
@@ -73,6 +76,12 @@ fn submit(daemon: &Daemon, script: &str, libraries: bool, env: &Value) -> String
     daemon.submit(&json!({
         "image": PYTHON, "command": "exec python3 train.py", "workspace": {"upload": upload.body["id"]}, "env": env,
     }))
+}
+
+/// Lets a script go on that waits, or is about to.
+fn go(daemon: &Daemon, id: &str) {
+    let other_end = daemon.data().join("runs").join(id).join("workspace/go");
+    daemon.wait_until("the script", || fs::OpenOptions::new().write(true).open(&other_end).ok().map(drop));
 }
 
 fn curve(daemon: &Daemon, id: &str, name: &str) -> Value {
@@ -126,7 +135,7 @@ fn what_a_program_pushes_is_charted_and_survives_a_kill() {
         agent.put(format!("{gateway}/metrics/job/a/step/7")).send(text).map(|answer| answer.status().as_u16())
     };
     daemon.wait_until("the door for pushes", || push("late 1\n").is_ok_and(|status| status == 202).then_some(()));
-    fs::write(run.join("workspace/go"), "").unwrap();
+    go(&daemon, &id);
     let job = daemon.wait_for_end(&id);
     assert_eq!(job["state"], "stopped", "{}", daemon.text_of(&id));
     assert_eq!(curve(&daemon, &id, "plain"), json!([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]));
@@ -137,7 +146,7 @@ fn what_a_program_pushes_is_charted_and_survives_a_kill() {
 #[test]
 fn a_container_pushes_for_itself_alone_and_finds_nothing_else_behind_the_door() {
     let daemon = Daemon::start();
-    let other = submit(&daemon, "while not os.path.exists('go'): time.sleep(0.05)", false, &json!({}));
+    let other = submit(&daemon, "wait()", false, &json!({}));
     daemon.wait_for(&other, "its start", |job| job["state"] == "running");
     let script = r#"
 root, secret = gateway.rsplit("/", 1)
@@ -156,7 +165,7 @@ print("done")
     // Whatever job it names, it is its own.
     assert_eq!(curve(&daemon, &id, "mine"), json!([[0.0], [1.0]]));
     assert_eq!(daemon.get(&format!("/jobs/{other}/charts")).body, json!({"items": []}));
-    fs::write(daemon.data().join("runs").join(&other).join("workspace/go"), "").unwrap();
+    go(&daemon, &other);
     daemon.wait_for_end(&other);
 }
 

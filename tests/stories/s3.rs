@@ -18,15 +18,25 @@ const SECRET: &str = "test-secret-that-nobody-may-see";
 /// A running server on a directory of its own, gone with the value.
 pub struct S3 {
     dir: tempfile::TempDir,
+    host: &'static str,
     port: u16,
     child: Option<Child>,
 }
 
 impl S3 {
     pub fn start() -> Self {
+        Self::start_on("127.0.0.1")
+    }
+
+    /// Starts one that containers reach, too.
+    pub fn start_on_all() -> Self {
+        Self::start_on("0.0.0.0")
+    }
+
+    fn start_on(host: &'static str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join(BUCKET)).unwrap();
-        let mut server = Self { dir, port: free_port(), child: None };
+        let mut server = Self { dir, host, port: free_port(), child: None };
         server.resume();
         server
     }
@@ -37,16 +47,7 @@ impl S3 {
             PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(".cache/gradientd")
         });
         let child = Command::new(cache.join("s3s-fs-0.14.1/bin/s3s-fs"))
-            .args([
-                "--host",
-                "127.0.0.1",
-                "--port",
-                &self.port.to_string(),
-                "--access-key",
-                KEY,
-                "--secret-key",
-                SECRET,
-            ])
+            .args(["--host", self.host, "--port", &self.port.to_string(), "--access-key", KEY, "--secret-key", SECRET])
             .arg(self.dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -69,7 +70,12 @@ impl S3 {
     }
 
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.endpoint_at("127.0.0.1")
+    }
+
+    /// Returns its URL for those who reach this machine at `address`.
+    pub fn endpoint_at(&self, address: &str) -> String {
+        format!("http://{address}:{}", self.port)
     }
 
     /// Returns where the server keeps the bucket.
@@ -112,6 +118,14 @@ impl S3 {
             "bucket": BUCKET, "endpoint": self.endpoint(), "region": "us-east-1", "accessKeyId": KEY,
             "secretAccessKey": SECRET, "prefix": prefix,
         }})
+    }
+
+    /// Returns the body that makes a place of it in a notebook, with its key in the secret `LAB`.
+    pub fn source(&self, endpoint: &str, prefix: &str) -> Value {
+        json!({
+            "type": "s3", "url": format!("s3://{BUCKET}/{prefix}"), "endpoint": endpoint, "accessKeyId": KEY,
+            "secretAccessKey": "secret:LAB",
+        })
     }
 
     /// Adds it to a daemon and makes a dataset that lies on it. Returns the dataset's id.

@@ -20,11 +20,14 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http::{Request, Response, Uri, uri::PathAndQuery};
 use http_body_util::{Either, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
+use hyper::{
+    body::{Frame, Incoming},
+    upgrade::Upgraded,
+};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use hyperlocal::UnixConnector;
 
-use super::{failure, stream::EngineStream};
+use super::{failure, hijack, stream::EngineStream};
 use crate::executor::EngineError;
 
 /// What bollard sends: all at once, or as a stream.
@@ -105,6 +108,17 @@ impl Connection {
         self.agree().await?;
         let path = format!("/v1.{}{path}", self.minor.load(Ordering::Relaxed));
         let answer = match tokio::time::timeout(self.quick, EngineStream::open(&self.socket, &path)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(failure::late(self.quick)),
+        };
+        self.noted(answer)
+    }
+
+    /// Sends `POST path` with a JSON body and takes over its connection, in both directions.
+    pub(super) async fn hijack(&self, path: &str, body: Vec<u8>) -> Result<Upgraded, EngineError> {
+        self.agree().await?;
+        let path = format!("/v1.{}{path}", self.minor.load(Ordering::Relaxed));
+        let answer = match tokio::time::timeout(self.quick, hijack::take_over(&self.socket, &path, body)).await {
             Ok(answer) => answer,
             Err(_) => Err(failure::late(self.quick)),
         };

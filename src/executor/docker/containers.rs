@@ -132,7 +132,7 @@ impl Docker {
 
     /// Refuses what is not ours. A whole id was given out by us after a look at the seal, and the
     /// engine never gives it to another container; a name may be anybody's by now.
-    async fn check_ours(&self, id: &str) -> Result<(), EngineError> {
+    pub(super) async fn check_ours(&self, id: &str) -> Result<(), EngineError> {
         if id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Ok(());
         }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use bollard::{
     models::{
-        ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount as BollardMount, MountBindOptions,
-        MountBindOptionsPropagationEnum, MountType, PortBinding, ResourcesUlimits, RestartPolicy,
+        ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigLogConfig, Mount as BollardMount,
+        MountBindOptions, MountBindOptionsPropagationEnum, MountType, PortBinding, ResourcesUlimits, RestartPolicy,
         RestartPolicyNameEnum,
     },
     query_parameters::CreateContainerOptionsBuilder,
@@ -14,7 +14,7 @@ use bollard::{
 
 use super::{Docker, DockerSettings, gpus, seal};
 use crate::{
-    executor::{ContainerPlan, EngineError, Mount},
+    executor::{ContainerPlan, EngineError, Mount, Net, Powers, Propagation},
     fault,
 };
 
@@ -24,6 +24,12 @@ use crate::{
 /// which `no-new-privileges` makes useless anyway.
 const CAPABILITIES: [&str; 9] =
     ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID", "SYS_CHROOT"];
+
+/// What root may do in a container that mounts: nothing but that. It covers every `mount` call, so such a
+/// container runs programs of ours alone.
+const MOUNTING: [&str; 1] = ["SYS_ADMIN"];
+/// The device through which a program serves a file system.
+const FUSE: &str = "/dev/fuse";
 
 /// The kernel's period for CPU quotas, in microseconds.
 const CPU_PERIOD: i64 = 100_000;
@@ -129,19 +135,47 @@ fn host_config(settings: &DockerSettings, plan: &ContainerPlan) -> HostConfig {
             .unlimited_memlock
             .then(|| vec![ResourcesUlimits { name: Some("memlock".into()), soft: Some(-1), hard: Some(-1) }]),
         cap_drop: Some(vec!["ALL".into()]),
-        cap_add: Some(CAPABILITIES.map(String::from).into()),
-        security_opt: Some(vec!["no-new-privileges".into()]),
+        cap_add: Some(capabilities(plan.powers)),
+        security_opt: Some(security_options(plan.powers)),
+        devices: (plan.powers == Powers::Fuse).then(|| vec![device(FUSE)]),
         // Process 1 ignores the signals that it does not handle. A shell or a trainer that does not
         // handle SIGTERM would sit out the whole grace period; the small init passes it on, and
         // reaps what data loaders leave behind. It costs nothing that could be measured.
         init: Some(true),
-        network_mode: Some(settings.network.clone()),
+        network_mode: Some(match plan.net {
+            Net::Bridge => settings.network.clone(),
+            Net::Host => "host".into(),
+        }),
         port_bindings: Some(port_bindings(settings, plan)),
         mounts: Some(plan.mounts.iter().map(bind).collect()),
         log_config: Some(log_config(plan.log_buffer_bytes)),
         restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
         auto_remove: Some(false),
         ..HostConfig::default()
+    }
+}
+
+fn capabilities(powers: Powers) -> Vec<String> {
+    match powers {
+        Powers::Ordinary => CAPABILITIES.map(String::from).into(),
+        Powers::Fuse => MOUNTING.map(String::from).into(),
+    }
+}
+
+fn security_options(powers: Powers) -> Vec<String> {
+    let mut options = vec!["no-new-privileges".to_owned()];
+    if powers == Powers::Fuse {
+        // The engine's own AppArmor profile forbids every mount. Ignored where there is no AppArmor.
+        options.push("apparmor=unconfined".to_owned());
+    }
+    options
+}
+
+fn device(path: &str) -> DeviceMapping {
+    DeviceMapping {
+        path_on_host: Some(path.into()),
+        path_in_container: Some(path.into()),
+        cgroup_permissions: Some("rw".into()),
     }
 }
 
@@ -165,7 +199,14 @@ fn bind(mount: &Mount) -> BollardMount {
         target: Some(mount.target.clone()),
         read_only: Some(mount.read_only),
         bind_options: Some(MountBindOptions {
-            propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
+            propagation: Some(match mount.propagation {
+                Propagation::Private => MountBindOptionsPropagationEnum::RPRIVATE,
+                Propagation::FromHost => MountBindOptionsPropagationEnum::RSLAVE,
+                Propagation::Both => MountBindOptionsPropagationEnum::RSHARED,
+            }),
+            // Engines from 25 on make all that is mounted beneath it read-only as well, which depends on
+            // whether it was there in time. What is mounted by itself says by itself who may write.
+            read_only_non_recursive: (mount.read_only && mount.propagation != Propagation::Private).then_some(true),
             ..MountBindOptions::default()
         }),
         ..BollardMount::default()
@@ -221,7 +262,7 @@ mod tests {
         let settings = DockerSettings::new("box", [0; 32]);
         let mut plan = plan();
         plan.ports = vec![PortMapping { container: 80, host: None }];
-        plan.mounts = vec![Mount { source: "/a".into(), target: "/b".into(), read_only: true }];
+        plan.mounts = vec![Mount { source: "/a".into(), target: "/b".into(), read_only: true, ..Mount::default() }];
         let host = body(&settings, &plan).host_config.unwrap();
         assert_eq!((host.cpu_quota, host.memory, host.memory_swap), (Some(150_000), Some(1 << 30), Some(1 << 30)));
         assert_eq!(host.privileged, None);
@@ -232,5 +273,37 @@ mod tests {
         assert_eq!(bound.bind_options.as_ref().unwrap().propagation, Some(MountBindOptionsPropagationEnum::RPRIVATE));
         let port = host.port_bindings.unwrap().remove("80/tcp").unwrap().unwrap().remove(0);
         assert_eq!((port.host_ip.as_deref(), port.host_port.as_deref()), (Some("127.0.0.1"), Some("")));
+        assert_eq!((host.devices, host.network_mode.as_deref()), (None, Some("gradientd")));
+        assert!(!host.cap_add.unwrap().contains(&"SYS_ADMIN".to_owned()));
+    }
+
+    #[test]
+    fn a_container_that_mounts_may_do_nothing_else() {
+        let settings = DockerSettings::new("box", [0; 32]);
+        let shared =
+            Mount { source: "/a".into(), target: "/b".into(), propagation: Propagation::Both, ..Mount::default() };
+        let plan = ContainerPlan { powers: Powers::Fuse, net: Net::Host, mounts: vec![shared], ..plan() };
+        let host = body(&settings, &plan).host_config.unwrap();
+        assert_eq!((host.privileged, host.cap_drop), (None, Some(vec!["ALL".to_owned()])));
+        assert_eq!(host.cap_add, Some(vec!["SYS_ADMIN".to_owned()]));
+        assert!(host.security_opt.unwrap().contains(&"no-new-privileges".to_owned()));
+        let devices = host.devices.unwrap();
+        assert_eq!(devices.len(), 1);
+        assert_eq!(devices[0].path_on_host.as_deref(), Some("/dev/fuse"));
+        assert_eq!(host.network_mode.as_deref(), Some("host"));
+        let bound = host.mounts.unwrap().remove(0).bind_options.unwrap();
+        assert_eq!(bound.propagation, Some(MountBindOptionsPropagationEnum::RSHARED));
+    }
+
+    #[test]
+    fn what_a_read_only_mount_lets_appear_keeps_its_own_mind_about_writing() {
+        let settings = DockerSettings::new("box", [0; 32]);
+        let mount = |propagation| Mount { source: "/a".into(), target: "/b".into(), read_only: true, propagation };
+        let plan = ContainerPlan { mounts: vec![mount(Propagation::FromHost), mount(Propagation::Private)], ..plan() };
+        let mounts = body(&settings, &plan).host_config.unwrap().mounts.unwrap();
+        let options: Vec<_> = mounts.into_iter().map(|mount| mount.bind_options.unwrap()).collect();
+        assert_eq!(options[0].propagation, Some(MountBindOptionsPropagationEnum::RSLAVE));
+        assert_eq!(options[0].read_only_non_recursive, Some(true));
+        assert_eq!(options[1].read_only_non_recursive, None);
     }
 }

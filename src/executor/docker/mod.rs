@@ -4,9 +4,9 @@
 //! engine that is away costs the calls made meanwhile, and nothing has to be set up again when it
 //! is back. What this box made is told from what others made by a keyed MAC over the labels.
 //!
-//! In reading order: [`settings`], `connection` and `stream` (the socket), `failure` (its errors), `seal` (what
+//! In reading order: [`settings`], `connection`, `stream` and `hijack` (the socket), `failure` (its errors), `seal` (what
 //! is ours), `create`, `gpus`, `probe`, `network`, `containers`, `images`, `reference`, `build`,
-//! `dockerfile`, `dockerignore`, `logs`, `usage`, `events`.
+//! `dockerfile`, `dockerignore`, `logs`, `usage`, `exec`, `events`.
 
 use std::{
     net::IpAddr,
@@ -18,10 +18,10 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 use super::{
-    BuildPlan, ContainerPlan, ContainerSummary, EngineError, EngineEvent, EngineInfo, EngineTime, Executor, GpuAccess,
-    Image, Inspection, LogChunk, Progress, RegistryCredentials, Usage,
+    BuildPlan, ContainerPlan, ContainerSummary, EngineError, EngineEvent, EngineInfo, EngineTime, ExecPlan,
+    ExecSession, Executor, GpuAccess, Image, Inspection, LogChunk, Progress, RegistryCredentials, Usage,
 };
-use crate::domain::storage_care::ImagesUsage;
+use crate::domain::{storage_care::ImagesUsage, terminal::TtySize};
 
 mod build;
 mod connection;
@@ -30,8 +30,10 @@ mod create;
 mod dockerfile;
 mod dockerignore;
 mod events;
+mod exec;
 mod failure;
 mod gpus;
+mod hijack;
 mod images;
 mod logs;
 mod network;
@@ -140,6 +142,18 @@ impl Executor for Docker {
 
     async fn usage(&self, id: &str) -> Result<BoxStream<'static, Result<Usage, EngineError>>, EngineError> {
         self.sample_usage(id).await
+    }
+
+    async fn exec(&self, id: &str, plan: &ExecPlan) -> Result<ExecSession, EngineError> {
+        self.start_exec(id, plan).await
+    }
+
+    async fn resize_exec(&self, exec: &str, size: TtySize) -> Result<(), EngineError> {
+        self.set_exec_size(exec, size).await
+    }
+
+    async fn exec_end(&self, exec: &str) -> Result<Option<i64>, EngineError> {
+        self.exec_exit_code(exec).await
     }
 
     async fn events(&self) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError> {

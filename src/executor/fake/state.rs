@@ -3,14 +3,16 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     net::IpAddr,
+    path::PathBuf,
 };
 
 use super::{
     super::{
-        ContainerPlan, ContainerState, EngineError, EngineEvent, EngineTime, GpuAccess, Image, LogChunk,
-        RegistryCredentials, Stream,
+        ContainerPlan, ContainerState, EngineError, EngineEvent, EngineTime, GpuAccess, Image, LogChunk, Mount,
+        Propagation, RegistryCredentials, Stream,
     },
     FakeFault,
+    exec::Exec,
 };
 use crate::domain::time::Timestamp;
 
@@ -25,6 +27,7 @@ pub(super) struct State {
     pub(super) registry: BTreeMap<String, (Image, Option<RegistryCredentials>)>,
     pub(super) faults: VecDeque<FakeFault>,
     pub(super) events: Vec<EngineEvent>,
+    pub(super) execs: Vec<Exec>,
     pub(super) away: bool,
     /// How often the engine went away: a stream from before is broken even if nobody read it then.
     pub(super) departures: u32,
@@ -34,6 +37,10 @@ pub(super) struct State {
     pub(super) gpu_access: Option<Result<GpuAccess, String>>,
     /// Loopback when nothing was said.
     pub(super) gateway: Option<IpAddr>,
+    /// What containers of an image do, whatever they are told.
+    pub(super) scripts: BTreeMap<String, Vec<String>>,
+    /// Directories whose file system the host does not share.
+    pub(super) unshared: Vec<PathBuf>,
 }
 
 pub(super) struct Container {
@@ -63,6 +70,22 @@ impl State {
     pub(super) fn ours(&self, id: &str) -> Result<usize, EngineError> {
         let found = self.at(id).filter(|at| !self.containers[*at].foreign);
         found.ok_or_else(|| EngineError::NotFound(format!("No such container: {id}")))
+    }
+
+    /// Returns why a container cannot start whose mounts want to see what is mounted later, in the words of
+    /// the real engine.
+    pub(super) fn refuses_to_share(&self, at: usize) -> Option<EngineError> {
+        let wanted = |mount: &Mount| match mount.propagation {
+            Propagation::Private => None,
+            Propagation::FromHost => Some("shared or slave"),
+            Propagation::Both => Some("shared"),
+        };
+        self.containers[at].plan.mounts.iter().find_map(|mount| {
+            let wanted = wanted(mount).filter(|_| self.unshared.iter().any(|dir| mount.source.starts_with(dir)))?;
+            let source = mount.source.display();
+            let words = format!("path {source} is mounted on {source} but it is not a {wanted} mount");
+            Some(EngineError::Refused(words))
+        })
     }
 
     pub(super) fn image(&self, reference: &str) -> Option<&Image> {
@@ -103,8 +126,8 @@ impl State {
         let container = &mut self.containers[at];
         container.state = ContainerState::Running;
         container.started_at = Some(now);
-        let script = script(&container.plan);
         self.tell(at, "start");
+        let script = self.script(at);
         let mut words = script.iter().map(String::as_str);
         loop {
             match (words.next(), &mut words) {
@@ -128,6 +151,13 @@ impl State {
                 (None, _) => return self.end(at, 0),
             }
         }
+    }
+
+    /// Returns what a container does: its image's script, or its entry point and then its command.
+    pub(super) fn script(&self, at: usize) -> Vec<String> {
+        let plan = &self.containers[at].plan;
+        let own = || plan.entrypoint.iter().flatten().chain(&plan.command).cloned().collect();
+        self.scripts.get(&plan.image).cloned().unwrap_or_else(own)
     }
 
     pub(super) fn end(&mut self, at: usize, code: i64) {
@@ -167,9 +197,4 @@ impl State {
         self.time += 1000;
         Timestamp(EPOCH * 1_000_000 + i64::try_from(self.time / 1000).unwrap_or(i64::MAX))
     }
-}
-
-/// What a container does: its entry point and then its command, as one script.
-pub(super) fn script(plan: &ContainerPlan) -> Vec<String> {
-    plan.entrypoint.iter().flatten().chain(&plan.command).cloned().collect()
 }

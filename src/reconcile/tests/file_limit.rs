@@ -24,6 +24,7 @@ async fn an_import_of_too_many_files_ends_before_any_of_them_is_in_the_version()
             source: service::imports::DraftSource::Directory { path: set.display().to_string() },
             prefix: prefix.map(str::to_owned),
             commits: false,
+            tags: Vec::new(),
         };
         rig.over(&services.create_import(&rig.caller, named().0, named().1, draft).await.unwrap().import).await
     };

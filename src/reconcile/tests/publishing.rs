@@ -25,6 +25,7 @@ impl Rig {
             source: service::imports::DraftSource::Directory { path: set.display().to_string() },
             prefix: None,
             commits: true,
+            tags: Vec::new(),
         };
         let named = VersionRef::Id(version.clone());
         let import = services.create_import(&self.caller, name.parse().unwrap(), named, draft).await.unwrap().import;
@@ -107,6 +108,7 @@ async fn an_import_remembers_whether_who_asked_for_it_might_publish() {
             source: service::imports::DraftSource::Url { url: "https://host.example/a".to_owned(), unpack: false },
             prefix: None,
             commits: true,
+            tags: Vec::new(),
         };
         let named = VersionRef::Id(made.version.id.clone());
         let import = services.create_import(&caller, "mnist".parse().unwrap(), named, draft).await.unwrap();

@@ -209,6 +209,7 @@ async fn a_directory_is_imported_beneath_its_prefix_and_committed() {
         source: service::imports::DraftSource::Directory { path: shared.join("set").display().to_string() },
         prefix: Some("in".to_owned()),
         commits: true,
+        tags: Vec::new(),
     };
     let import = services.create_import(&rig.caller, "mnist".parse().unwrap(), named(), draft).await.unwrap();
     imports::start(&rig.works);

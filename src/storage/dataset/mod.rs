@@ -14,6 +14,7 @@
 
 mod adopt;
 mod blobs;
+mod chosen;
 mod diff;
 mod durable;
 mod error;
@@ -41,6 +42,7 @@ mod watch;
 mod writer;
 
 pub use blobs::{BlobName, Blobs};
+pub use chosen::Chosen;
 pub use diff::{Change, Difference, diff, diff_after};
 pub use error::TreeError;
 pub use export::export;
@@ -54,7 +56,7 @@ pub use multipart::{MultipartFacts, Multiparts, Part, PartWriter};
 pub use scrub::{Damage, Fault, ScrubOrder, Scrubbed};
 pub use sweep::{SweepOrder, Swept, SweptVersion};
 pub use take_dir::{
-    DirError, DirTaken, LeftOut, Unfit, Writers, adopt_aside, adopt_dir, import_dir, join_dir, stage_dir,
+    DirError, DirTaken, LeftOut, Unfit, Writers, adopt_aside, adopt_dir, import_dir, join_dir, stage_chosen, stage_dir,
 };
 pub use take_tar::{StagedTar, Taken, TarError, stage_tar, take_tar};
 pub use tree::{Replaced, Tree};

@@ -8,7 +8,8 @@
 use std::{fs::File, io, ops::ControlFlow, sync::Arc};
 
 use super::{
-    Staged, Tree, TreeError, VersionFiles,
+    Chosen, Staged, Tree, TreeError, VersionFiles,
+    chosen::Place,
     intake::{Failed, Intake, Refused},
     merge::merge,
     watch::Watch,
@@ -74,6 +75,9 @@ pub enum DirError {
     },
     #[error("“{0}” changes while it is read")]
     Changing(UserPath),
+    /// One that was chosen.
+    #[error("“{0}” is not there")]
+    Missing(UserPath),
     #[error(transparent)]
     Tree(#[from] TreeError),
     /// Whoever watched broke it off.
@@ -108,7 +112,7 @@ pub fn adopt_dir(
     watch: Watch<'_>,
 ) -> Result<DirTaken, DirError> {
     let tree = version.open()?;
-    let mut taken = take(source, &tree, &UserPath::root(), writers.into(), watch)?;
+    let mut taken = take(source, &tree, &UserPath::root(), Chosen::all(), writers.into(), watch)?;
     // What stood there was put by an adoption that was ended.
     taken.replaced = Totals::default();
     fault::point("dataset.adopt.done");
@@ -124,7 +128,7 @@ pub fn adopt_aside(
     watch: Watch<'_>,
 ) -> Result<(Staged, DirTaken), DirError> {
     let staged = version.stage()?;
-    let taken = take(source, staged.tree(), &UserPath::root(), writers.into(), watch)?;
+    let taken = take(source, staged.tree(), &UserPath::root(), Chosen::all(), writers.into(), watch)?;
     Ok((staged, taken))
 }
 
@@ -136,8 +140,23 @@ pub fn stage_dir(
     prefix: &UserPath,
     watch: Watch<'_>,
 ) -> Result<(Staged, DirTaken), DirError> {
+    stage_chosen(source, version, prefix, Chosen::all(), watch)
+}
+
+/// Takes a copy of what was chosen in `source` aside as [`stage_dir`] does of all of it. What was chosen keeps
+/// its path beneath `source`.
+///
+/// # Errors
+/// As [`import_dir`]; [`DirError::Missing`] for the first that is not there.
+pub fn stage_chosen(
+    source: &Beneath,
+    version: &VersionFiles,
+    prefix: &UserPath,
+    chosen: Chosen,
+    watch: Watch<'_>,
+) -> Result<(Staged, DirTaken), DirError> {
     let staged = version.stage()?;
-    let taken = take(source, staged.tree(), prefix, How::Copy, watch)?;
+    let taken = take(source, staged.tree(), prefix, chosen, How::Copy, watch)?;
     fault::point("dataset.import.read");
     Ok((staged, taken))
 }
@@ -184,17 +203,28 @@ impl From<Writers> for How {
     }
 }
 
-fn take(source: &Beneath, tree: &Tree, prefix: &UserPath, how: How, watch: Watch<'_>) -> Result<DirTaken, DirError> {
+fn take(
+    source: &Beneath,
+    tree: &Tree,
+    prefix: &UserPath,
+    chosen: Chosen,
+    how: How,
+    watch: Watch<'_>,
+) -> Result<DirTaken, DirError> {
     let intake = Intake::new(tree.blobs().clone(), tree.root())?;
     let source = Arc::new(source.reopen()?);
-    let mut visit = Visit { intake: &intake, tree, source: &source, prefix, how, watch, taken: DirTaken::default() };
+    let taken = DirTaken::default();
+    let mut visit = Visit { intake: &intake, tree, source: &source, prefix, chosen, how, watch, taken };
     let walked = intake.run(|| descend(&source, &mut visit));
-    let taken = visit.taken;
+    let Visit { taken, chosen, .. } = visit;
     if let Some((path, refused)) = intake.failure() {
         return Err(as_error(path, prefix, refused));
     }
     walked?;
-    Ok(taken)
+    match chosen.missing() {
+        Some(path) => Err(DirError::Missing(path)),
+        None => Ok(taken),
+    }
 }
 
 fn as_error(path: UserPath, prefix: &UserPath, refused: Refused) -> DirError {
@@ -214,6 +244,7 @@ struct Visit<'a> {
     tree: &'a Tree,
     source: &'a Arc<Beneath>,
     prefix: &'a UserPath,
+    chosen: Chosen,
     how: How,
     watch: Watch<'a>,
     taken: DirTaken,
@@ -270,6 +301,11 @@ impl Visitor for Visit<'_> {
     type Error = DirError;
 
     fn meet(&mut self, met: &Met<'_>) -> Result<bool, DirError> {
+        match self.chosen.place(met.path) {
+            Place::Inside => {}
+            Place::OnTheWay => return Ok(true),
+            Place::Outside => return Ok(false),
+        }
         let whole = [self.prefix.as_bytes(), b"/", met.path].concat();
         let whole = if self.prefix.is_root() { &whole[1..] } else { &whole };
         let (Ok(from), Ok(to)) = (UserPath::from_bytes(met.path), UserPath::from_bytes(whole)) else {
@@ -286,6 +322,10 @@ impl Visitor for Visit<'_> {
     }
 
     fn fail(&mut self, path: &[u8], error: io::Error) -> Result<(), DirError> {
+        // What nobody chose need not be readable.
+        if self.chosen.place(path) == Place::Outside {
+            return Ok(());
+        }
         Err(DirError::Unreadable { path: shown(path), error })
     }
 }
@@ -466,6 +506,25 @@ mod tests {
         fs::write(dir.path().join("run.sh"), "changed").unwrap();
         let (file, _) = version.open_file(&path("in/run.sh")).unwrap();
         assert_eq!(io::read_to_string(file).unwrap(), "#!");
+    }
+
+    #[test]
+    fn only_what_was_chosen_is_taken_and_keeps_its_path() {
+        let (dir, yard) = (outputs(), yard());
+        let take = |chosen: &[&str]| {
+            let version = yard.version(1);
+            let chosen = Chosen::only(chosen.iter().map(|name| path(name)));
+            let (staged, taken) = stage_chosen(&beneath(dir.path()), &version, &path("in"), chosen, ON)?;
+            join_dir(&staged, &version, taken.totals.files)?;
+            let names: Vec<_> = all(&version).iter().map(|entry| entry.path.to_text()).collect();
+            Ok::<_, DirError>((names, taken.totals.files, taken.left_out))
+        };
+        let (names, files, left_out) = take(&["models/best", "zero", "pipe"]).unwrap();
+        assert_eq!(names, ["in/models/best/weights", "in/zero"]);
+        assert_eq!((files, left_out), (2, 1));
+        assert!(matches!(take(&["zero", "models/none"]), Err(DirError::Missing(gone)) if gone == path("models/none")));
+        // A link is an entry like any other, and no way to what it leads to.
+        assert!(matches!(take(&["models/out/passwd"]), Err(DirError::Missing(_))));
     }
 
     #[test]

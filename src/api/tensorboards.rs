@@ -1,0 +1,583 @@
+//! `/tensorboards`: make, look, change, start, stop, delete, and what each of them shows. Opening one is
+//! `/workloads/{id}/open`, which starts it.
+
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, header};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    Json, Page, Paged, Path, Problem,
+    idempotency::MaybeOnce,
+    problem::ProblemDocument,
+    tensorboard_wire::{
+        MemberView, MembersText, NewTensorBoardText, TensorBoardDetail, TensorBoardText, TensorBoardView, drafts,
+        member_views,
+    },
+};
+use crate::{
+    domain::{caller::Caller, id::TensorBoardId, notebook::NotebookState, tensorboard::TensorBoardFilter},
+    service::{Services, tensorboards::TensorBoardNow},
+};
+
+/// Returns the routes of this resource.
+pub fn routes() -> OpenApiRouter<Services> {
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(get, change, delete))
+        .routes(routes!(start))
+        .routes(routes!(stop))
+        .routes(routes!(add_members, members))
+        .routes(routes!(remove_member))
+}
+
+async fn detail(services: &Services, caller: &Caller, now: TensorBoardNow) -> Result<TensorBoardDetail, Problem> {
+    let members = services.tensorboard_members(caller, &now.board.id).await?;
+    let lines = services.tensorboard_last_lines(caller, &now).await;
+    Ok(TensorBoardDetail::new(now, members, lines))
+}
+
+/// Make a TensorBoard
+///
+/// Over any jobs, experiments, directories of notebooks and versions of datasets of the team. It is started
+/// when somebody opens it, unless told to start at once.
+#[utoipa::path(
+    post, path = "/tensorboards", tag = "tensorboards", request_body = Option<NewTensorBoardText>,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Sent again with the same body, the same TensorBoard is answered and no second one made")),
+    responses(
+        (status = 201, description = "Made", body = TensorBoardDetail, headers(("Location" = String, description = "Where the TensorBoard is"))),
+        (status = 403, description = "The key may only read", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 404, description = "A member is not there", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "Two members are the same, or are called alike", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "A field cannot be so; `field` names it", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 507, description = "The disk is full", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn create(
+    State(services): State<Services>,
+    caller: Caller,
+    MaybeOnce(once): MaybeOnce<NewTensorBoardText>,
+) -> Result<Response, Problem> {
+    let (draft, members, start) = once.body.parts()?;
+    let made = services.create_tensorboard(&caller, draft, members, start, once.key).await?;
+    let place = [(header::LOCATION, format!("/api/v1/tensorboards/{}", made.board.id))];
+    Ok((StatusCode::CREATED, place, Json(detail(&services, &caller, made).await?)).into_response())
+}
+
+/// Which TensorBoards a list shows. Everything that is given must fit.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct TensorBoardsQuery {
+    /// Any of these states: `running,pending`.
+    #[serde(default)]
+    state: String,
+    /// Id or name of a project.
+    #[serde(default)]
+    project: String,
+    /// Id of a job, an experiment, a notebook or a dataset: those that have it as a member.
+    #[serde(default)]
+    member: String,
+    /// Part of the name or of the id, in any case.
+    #[serde(default)]
+    q: String,
+}
+
+/// A page of TensorBoards.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "documents what Page<TensorBoardView> looks like")]
+struct TensorBoardPage {
+    items: Vec<TensorBoardView>,
+    /// Hand it back as `cursor` for the next page; null on the last.
+    next: Option<String>,
+}
+
+/// List TensorBoards
+///
+/// Newest first.
+#[utoipa::path(
+    get, path = "/tensorboards", tag = "tensorboards",
+    params(
+        TensorBoardsQuery,
+        ("limit" = Option<u32>, Query, description = "1 to 500; 50 when left out"),
+        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = TensorBoardPage),
+        (status = 422, description = "A parameter cannot be so", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn list(
+    State(services): State<Services>,
+    caller: Caller,
+    paged: Paged<TensorBoardsQuery>,
+) -> Result<Json<Page<TensorBoardView>>, Problem> {
+    let before = paged.before()?;
+    let query = paged.filter;
+    let given = |text: String| Some(text).filter(|text| !text.is_empty());
+    let state = |word: &str| {
+        NotebookState::from_word(word).ok_or_else(|| {
+            let words: Vec<_> = NotebookState::ALL.iter().map(|state| state.as_str()).collect();
+            Problem::invalid("invalid_query", "state", format!("state is one of {}", words.join(", ")))
+        })
+    };
+    let project = match given(query.project) {
+        Some(named) => Some(services.project_named(&caller, named).await?),
+        None => None,
+    };
+    let filter = TensorBoardFilter {
+        project,
+        states: query.state.split(',').filter(|word| !word.is_empty()).map(state).collect::<Result<_, _>>()?,
+        member: given(query.member),
+        text: given(query.q),
+    };
+    let found = services.tensorboards(&caller, filter, before, paged.limit + 1).await?;
+    Ok(Json(Page::cut(found, paged.limit, |now| now.board.seq).map(TensorBoardView::from)))
+}
+
+/// Look at a TensorBoard
+///
+/// With what it shows.
+#[utoipa::path(
+    get, path = "/tensorboards/{id}", tag = "tensorboards", params(("id" = String, Path, description = "Id of a TensorBoard")),
+    responses(
+        (status = 200, description = "The TensorBoard", body = TensorBoardDetail),
+        (status = 404, description = "There is none", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn get(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(id): Path<TensorBoardId>,
+) -> Result<Json<TensorBoardDetail>, Problem> {
+    let now = services.tensorboard(&caller, &id).await?;
+    Ok(Json(detail(&services, &caller, now).await?))
+}
+
+/// Change a TensorBoard
+///
+/// What is left out stays. The idle limit counts at once for one that runs; image and machine type from the
+/// next start on.
+#[utoipa::path(
+    patch, path = "/tensorboards/{id}", tag = "tensorboards", params(("id" = String, Path, description = "Id of a TensorBoard")),
+    request_body = TensorBoardText,
+    responses(
+        (status = 200, description = "The TensorBoard as it stands", body = TensorBoardDetail),
+        (status = 404, description = "There is none", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "A field cannot be so; `field` names it", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn change(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(id): Path<TensorBoardId>,
+    Json(change): Json<TensorBoardText>,
+) -> Result<Json<TensorBoardDetail>, Problem> {
+    let now = services.change_tensorboard(&caller, &id, change.into()).await?;
+    Ok(Json(detail(&services, &caller, now).await?))
+}
+
+/// Start a TensorBoard
+///
+/// One that runs stays as it is. Opening it does the same.
+#[utoipa::path(
+    post, path = "/tensorboards/{id}/start", tag = "tensorboards", params(("id" = String, Path, description = "Id of a TensorBoard")),
+    responses(
+        (status = 200, description = "The TensorBoard as it stands", body = TensorBoardDetail),
+        (status = 404, description = "There is none", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "Its image or machine type cannot be had on this box any more", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 507, description = "The disk is full", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn start(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(id): Path<TensorBoardId>,
+) -> Result<Json<TensorBoardDetail>, Problem> {
+    let now = services.start_tensorboard(&caller, &id).await?;
+    Ok(Json(detail(&services, &caller, now).await?))
+}
+
+/// Stop a TensorBoard
+///
+/// Asks for the end of its session and answers at once. One that does not run stays as it is.
+#[utoipa::path(
+    post, path = "/tensorboards/{id}/stop", tag = "tensorboards", params(("id" = String, Path, description = "Id of a TensorBoard")),
+    responses(
+        (status = 200, description = "The TensorBoard as it stands", body = TensorBoardDetail),
+        (status = 404, description = "There is none", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn stop(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(id): Path<TensorBoardId>,
+) -> Result<Json<TensorBoardDetail>, Problem> {
+    let now = services.stop_tensorboard(&caller, &id).await?;
+    Ok(Json(detail(&services, &caller, now).await?))
+}
+
+/// Delete a TensorBoard
+///
+/// It must not run. What it showed stays where it is.
+#[utoipa::path(
+    delete, path = "/tensorboards/{id}", tag = "tensorboards", params(("id" = String, Path, description = "Id of a TensorBoard")),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "There is none", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "It runs", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn delete(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(id): Path<TensorBoardId>,
+) -> Result<StatusCode, Problem> {
+    services.delete_tensorboard(&caller, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What a TensorBoard shows.
+#[derive(serde::Serialize, ToSchema)]
+struct MemberList {
+    /// In the order in which they were added; at most 64.
+    items: Vec<MemberView>,
+}
+
+/// List members of a TensorBoard
+#[utoipa::path(
+    get, path = "/tensorboards/{id}/members", tag = "tensorboards", params(("id" = String, Path, description = "Id of a TensorBoard")),
+    responses(
+        (status = 200, description = "All of them", body = MemberList),
+        (status = 404, description = "There is none", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn members(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(id): Path<TensorBoardId>,
+) -> Result<Json<MemberList>, Problem> {
+    let now = services.tensorboard(&caller, &id).await?;
+    let members = services.tensorboard_members(&caller, &id).await?;
+    Ok(Json(MemberList { items: member_views(&now, members) }))
+}
+
+/// Add members to a TensorBoard
+///
+/// All of them or none. One that runs begins a new session, at the same address, and shows them within
+/// seconds.
+#[utoipa::path(
+    post, path = "/tensorboards/{id}/members", tag = "tensorboards", params(("id" = String, Path, description = "Id of a TensorBoard")),
+    request_body = MembersText,
+    responses(
+        (status = 200, description = "The TensorBoard as it stands", body = TensorBoardDetail),
+        (status = 403, description = "The key may only read", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such TensorBoard, or a member is not there", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "It is a member already, or another one is called so", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "A field cannot be so; `field` names it", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn add_members(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(id): Path<TensorBoardId>,
+    Json(MembersText { members }): Json<MembersText>,
+) -> Result<Json<TensorBoardDetail>, Problem> {
+    let now = services.add_tensorboard_members(&caller, &id, drafts(members)?).await?;
+    Ok(Json(detail(&services, &caller, now).await?))
+}
+
+/// Remove a member from a TensorBoard
+///
+/// One that runs begins a new session, at the same address, without it. What was shown stays where it is.
+#[utoipa::path(
+    delete, path = "/tensorboards/{id}/members/{name}", tag = "tensorboards",
+    params(
+        ("id" = String, Path, description = "Id of a TensorBoard"),
+        ("name" = String, Path, description = "Name of a member, or the id of what it shows"),
+    ),
+    responses(
+        (status = 200, description = "The TensorBoard as it stands", body = TensorBoardDetail),
+        (status = 404, description = "There is no such TensorBoard, or it has no such member", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+async fn remove_member(
+    State(services): State<Services>,
+    caller: Caller,
+    Path((id, name)): Path<(TensorBoardId, String)>,
+) -> Result<Json<TensorBoardDetail>, Problem> {
+    let now = services.remove_tensorboard_members(&caller, &id, vec![name]).await?;
+    Ok(Json(detail(&services, &caller, now).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::{
+        api::router::tests::{Answer, Api},
+        domain::caller::Scope,
+    };
+
+    async fn made(api: &Api, path: &str, body: Value) -> String {
+        let made = api.ask("POST", path, Some(body)).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        made.body["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn job(api: &Api, name: &str) -> String {
+        made(api, "jobs", json!({ "image": "busybox", "command": "true", "name": name })).await
+    }
+
+    async fn notebook(api: &Api) -> String {
+        made(api, "notebooks", json!({ "image": "lab", "name": "lab", "start": false })).await
+    }
+
+    async fn experiment(api: &Api) -> String {
+        let spec = json!({ "name": "e", "image": "busybox", "command": "true" });
+        made(api, "experiments", json!({ "spec": spec, "start": false })).await
+    }
+
+    async fn board(api: &Api, members: Value) -> Answer {
+        api.ask("POST", "tensorboards", Some(json!({ "name": "sweep", "members": members }))).await
+    }
+
+    fn names(answer: &Answer) -> Vec<&str> {
+        answer.body["members"].as_array().unwrap().iter().map(|member| member["name"].as_str().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn it_shows_what_it_is_told_to_and_says_what_is_gone() {
+        let api = Api::new().await;
+        let (one, two, notebook) = (job(&api, "train").await, job(&api, "train").await, notebook(&api).await);
+        let experiment = experiment(&api).await;
+        let version = api.committed("logs", &[("events", "x")]).await;
+        let members = json!([
+            { "job": one }, { "job": two }, { "experiment": experiment, "name": "all of them" },
+            { "notebook": notebook, "path": "runs/./a/" }, { "dataset": "logs:latest" },
+        ]);
+        let made = board(&api, members).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        assert_eq!(names(&made), ["train", &format!("train-{two}"), "all of them", "lab-runs-a", "logs"]);
+        assert_eq!((&made.body["state"], &made.body["memberCount"]), (&json!("created"), &json!(5)));
+        let member = |answer: &Answer, at: usize| answer.body["members"][at].clone();
+        assert_eq!(member(&made, 3)["path"], "runs/a");
+        assert!(version.ends_with(member(&made, 4)["version"].as_str().unwrap()), "{version}");
+        assert_eq!((&member(&made, 3)["title"], &member(&made, 3)["gone"]), (&json!("lab"), &json!(false)));
+
+        assert_eq!(api.ask("DELETE", &format!("notebooks/{notebook}"), None).await.status, 204);
+        let id = made.body["id"].as_str().unwrap();
+        let found = api.ask("GET", &format!("tensorboards/{id}"), None).await;
+        assert_eq!((&member(&found, 3)["title"], &member(&found, 3)["gone"]), (&Value::Null, &json!(true)));
+        // What is gone is left out, with a word, and is no reason not to start.
+        let started = api.ask("POST", &format!("tensorboards/{id}/start"), None).await;
+        assert_eq!((started.status.as_u16(), &started.body["state"]), (200, &json!("pending")), "{}", started.text);
+        assert!(member(&started, 3)["message"].as_str().unwrap().contains("deleted"), "{}", started.text);
+        assert!(member(&started, 2)["message"].as_str().unwrap().contains("no runs yet"), "{}", started.text);
+        assert_eq!(member(&started, 0)["message"], Value::Null);
+
+        for (named, left) in [("all%20of%20them", 4), (one.as_str(), 3)] {
+            let path = format!("tensorboards/{id}/members/{named}");
+            assert_eq!(api.ask("DELETE", &path, None).await.body["memberCount"], left);
+            assert_eq!(api.ask("DELETE", &path, None).await.problem(), (404, "member_not_found"));
+        }
+    }
+
+    #[tokio::test]
+    async fn no_name_and_no_path_leads_out() {
+        let api = Api::new().await;
+        let (job, notebook) = (job(&api, "train").await, notebook(&api).await);
+        for name in ["..", ".", "", "a/b", "../../etc", "a\nb", &"x".repeat(129)] {
+            let answer = board(&api, json!([{ "job": job, "name": name }])).await;
+            assert_eq!(answer.problem(), (422, "bad_name"), "{name:?}");
+        }
+        for path in ["..", "/etc", "a/../../..", "a\u{0}b", "a\nb", &"x/".repeat(3000)] {
+            let answer = board(&api, json!([{ "notebook": notebook, "path": path }])).await;
+            assert_eq!(answer.problem(), (422, "bad_path"), "{path:?}");
+        }
+        for strange in
+            [json!([{}]), json!([{ "job": job, "notebook": notebook }]), json!([{ "job": job, "path": "x" }])]
+        {
+            assert_eq!(board(&api, strange).await.problem(), (422, "one_of"));
+        }
+        assert_eq!(api.ask("GET", "tensorboards", None).await.body["items"], json!([]));
+    }
+
+    #[tokio::test]
+    async fn what_belongs_to_others_is_not_there() {
+        let api = Api::new().await;
+        let (job, notebook) = (job(&api, "train").await, notebook(&api).await);
+        api.committed("logs", &[("events", "x")]).await;
+        let dataset = api.ask("GET", "datasets/logs", None).await.body["id"].as_str().unwrap().to_owned();
+        let experiment = experiment(&api).await;
+        let mine = board(&api, json!([])).await;
+        let id = mine.body["id"].as_str().unwrap();
+        let stranger = api.stranger(Scope::Admin).await;
+        let ask = async |method: &str, path: &str, body: Option<Value>| {
+            let answer = api.send(method, path, &[("authorization", &stranger)], body).await;
+            (answer.status.as_u16(), answer.body["code"].as_str().unwrap_or_default().to_owned())
+        };
+        for (member, code) in [
+            (json!({ "job": job }), "job_not_found"),
+            (json!({ "experiment": experiment }), "experiment_not_found"),
+            (json!({ "notebook": notebook }), "notebook_not_found"),
+            (json!({ "dataset": format!("{dataset}:latest") }), "dataset_not_found"),
+        ] {
+            let body = Some(json!({ "members": [member] }));
+            assert_eq!(ask("POST", "tensorboards", body).await, (404, code.to_owned()));
+        }
+        let gone = (404, "tensorboard_not_found".to_owned());
+        for (method, path) in [
+            ("GET", format!("tensorboards/{id}")),
+            ("DELETE", format!("tensorboards/{id}")),
+            ("POST", format!("tensorboards/{id}/start")),
+            ("POST", format!("tensorboards/{id}/stop")),
+            ("GET", format!("tensorboards/{id}/members")),
+            ("DELETE", format!("tensorboards/{id}/members/x")),
+            ("POST", format!("workloads/{id}/open")),
+            ("POST", format!("workloads/{id}/tokens")),
+        ] {
+            assert_eq!(ask(method, &path, None).await, gone, "{method} {path}");
+        }
+        assert_eq!(ask("PATCH", &format!("tensorboards/{id}"), Some(json!({}))).await, gone);
+    }
+
+    #[tokio::test]
+    async fn it_has_as_many_members_as_one_can_look_at() {
+        let api = Api::new().await;
+        let mut jobs = Vec::new();
+        for _ in 0..65 {
+            jobs.push(json!({ "job": job(&api, "train").await }));
+        }
+        assert_eq!(board(&api, jobs.clone().into()).await.problem(), (422, "too_many_members"));
+        let many: Vec<_> = (0..5000).map(|_| jobs[0].clone()).collect();
+        assert_eq!(board(&api, many.into()).await.problem(), (422, "too_many_members"));
+        let full = board(&api, jobs[..64].into()).await;
+        assert_eq!(full.status, 201, "{}", full.text);
+        let path = format!("tensorboards/{}/members", full.body["id"].as_str().unwrap());
+        let more = api.ask("POST", &path, Some(json!({ "members": [jobs[64]] }))).await;
+        assert_eq!(more.problem(), (422, "too_many_members"));
+        let again = board(&api, json!([jobs[0], jobs[0]])).await;
+        assert_eq!(again.problem(), (409, "already_member"));
+        let alike = json!([{ "job": jobs[0]["job"], "name": "a" }, { "job": jobs[1]["job"], "name": "a" }]);
+        assert_eq!(board(&api, alike).await.problem(), (409, "name_taken"));
+    }
+
+    #[tokio::test]
+    async fn opening_starts_it_once_and_other_members_are_another_session() {
+        let api = Api::new().await;
+        let (one, two) = (job(&api, "one").await, job(&api, "two").await);
+        let made = board(&api, json!([{ "job": one }])).await;
+        let id = made.body["id"].as_str().unwrap();
+        let session = async || {
+            let found = api.ask("GET", &format!("tensorboards/{id}"), None).await;
+            found.body["session"]["id"].as_str().unwrap_or_default().to_owned()
+        };
+        assert_eq!(session().await, "");
+        let opened = api.ask("POST", &format!("workloads/{id}/open"), None).await;
+        assert_eq!(opened.status, 200, "{}", opened.text);
+        let url = opened.body["url"].as_str().unwrap();
+        assert!(url.starts_with(&format!("http://{id}.localhost:7071/w/{id}/?gradientd-ticket=")), "{url}");
+        let first = session().await;
+        api.ask("POST", &format!("workloads/{id}/open"), None).await;
+        api.ask("POST", &format!("tensorboards/{id}/start"), None).await;
+        assert_eq!(session().await, first);
+        let path = format!("tensorboards/{id}/members");
+        let changed = api.ask("POST", &path, Some(json!({ "members": [{ "job": two }] }))).await;
+        assert_eq!(changed.status, 200, "{}", changed.text);
+        let second = session().await;
+        assert_ne!(second, first);
+        assert_eq!(changed.body["session"]["activity"]["what"], "its members were changed");
+        // It runs, or waits: so it is not deleted, nor is its project.
+        assert_eq!(
+            api.ask("DELETE", &format!("tensorboards/{id}"), None).await.problem(),
+            (409, "tensorboard_running")
+        );
+        let project = made.body["project"]["id"].as_str().unwrap();
+        assert_eq!(
+            api.ask("DELETE", &format!("projects/{project}"), None).await.problem(),
+            (409, "project_has_tensorboards")
+        );
+        // Whoever stops it and opens it again has not to wait for the end of the old session.
+        assert_eq!(api.ask("POST", &format!("tensorboards/{id}/stop"), None).await.status, 200);
+        api.ask("POST", &format!("workloads/{id}/open"), None).await;
+        assert_ne!(session().await, second);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_may_only_read_changes_nothing() {
+        let api = Api::new().await;
+        let made = board(&api, json!([])).await;
+        let id = made.body["id"].as_str().unwrap();
+        let key = api.ask("POST", "keys", Some(json!({ "name": "r", "scope": "read" }))).await;
+        let bearer = format!("Bearer {}", key.body["key"].as_str().unwrap());
+        let ask = async |method: &str, path: &str, body: Option<Value>| {
+            api.send(method, path, &[("authorization", &bearer)], body).await.status
+        };
+        assert_eq!(ask("GET", "tensorboards", None).await, 200);
+        assert_eq!(ask("GET", &format!("tensorboards/{id}"), None).await, 200);
+        assert_eq!(ask("POST", "tensorboards", Some(json!({}))).await, 403);
+        assert_eq!(ask("PATCH", &format!("tensorboards/{id}"), Some(json!({ "name": "x" }))).await, 403);
+        assert_eq!(ask("POST", &format!("tensorboards/{id}/members"), Some(json!({ "members": [] }))).await, 403);
+        for (method, path) in [
+            ("POST", format!("tensorboards/{id}/start")),
+            ("POST", format!("tensorboards/{id}/stop")),
+            ("DELETE", format!("tensorboards/{id}")),
+            ("DELETE", format!("tensorboards/{id}/members/x")),
+            ("POST", format!("workloads/{id}/open")),
+        ] {
+            assert_eq!(ask(method, &path, None).await, 403, "{method} {path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_said_is_the_box_s_choice_and_can_be_so_again() {
+        let api = Api::new().await;
+        let body = json!({ "name": "t", "image": "mine:1", "idleSeconds": 600, "project": "other" });
+        let key = [("idempotency-key", "once"), ("authorization", &*format!("Bearer {}", api.key))];
+        let made = api.send("POST", "tensorboards", &key, Some(body.clone())).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        let again = api.send("POST", "tensorboards", &key, Some(body)).await;
+        assert_eq!(again.body["id"], made.body["id"]);
+        let path = format!("tensorboards/{}", made.body["id"].as_str().unwrap());
+        assert!(made.body["image"].as_str().unwrap().ends_with("mine:1"), "{}", made.text);
+        let changed = api.ask("PATCH", &path, Some(json!({ "image": null, "idleSeconds": null }))).await;
+        assert_eq!((&changed.body["image"], &changed.body["idleSeconds"]), (&json!("tensorboard"), &Value::Null));
+        assert_eq!(changed.body["name"], "t");
+        for (body, code) in [
+            (json!({ "idleSeconds": 5 }), "too_short"),
+            (json!({ "idleSeconds": u64::MAX }), "too_long"),
+            (json!({ "machineType": "cray" }), "unknown_machine_type"),
+            (json!({ "image": "A B" }), "bad_image"),
+            (json!({ "name": " " }), "empty"),
+        ] {
+            assert_eq!(api.ask("PATCH", &path, Some(body)).await.problem(), (422, code));
+        }
+        let other = board(&api, json!([])).await;
+        let count = async |query: &str| {
+            let list = api.ask("GET", &format!("tensorboards?{query}"), None).await;
+            assert_eq!(list.status, 200, "{}", list.text);
+            list.body["items"].as_array().unwrap().len()
+        };
+        assert_eq!(count("").await, 2);
+        assert_eq!(count("project=other").await, 1);
+        assert_eq!(count("state=created").await, 2);
+        assert_eq!(count("state=running,stopped,failed,cancelled,error,provisioned").await, 0);
+        let job = job(&api, "j").await;
+        assert_eq!(count(&format!("member={job}")).await, 0);
+        let id = other.body["id"].as_str().unwrap();
+        api.ask("POST", &format!("tensorboards/{id}/members"), Some(json!({ "members": [{ "job": job }] }))).await;
+        assert_eq!(count(&format!("member={job}")).await, 1);
+        assert_eq!(count("q=SWEE").await, 1);
+        assert_eq!(api.ask("GET", "tensorboards?state=gone", None).await.problem(), (422, "invalid_query"));
+        let page = api.ask("GET", "tensorboards?limit=1", None).await;
+        let next = page.body["next"].as_str().unwrap();
+        assert_eq!(count(&format!("limit=1&cursor={next}")).await, 1);
+        assert_eq!(api.ask("DELETE", &path, None).await.status, 204);
+        assert_eq!(api.ask("GET", &path, None).await.problem(), (404, "tensorboard_not_found"));
+    }
+}
