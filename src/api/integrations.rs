@@ -194,7 +194,7 @@ impl From<IntegrationNow> for IntegrationView {
                     url: s3.url(),
                     region: s3.endpoint().is_none().then(|| s3.region().to_owned()),
                     endpoint: s3.endpoint().map(str::to_owned),
-                    access_key_id: s3.access_key_id.to_string(),
+                    access_key_id: s3.access_key_id.clone(),
                     secret_access_key: format!("secret:{}", s3.secret_access_key),
                     read_only: s3.read_only,
                 };

@@ -2,7 +2,7 @@
 //! S3. People write it into a file among the notebook's own, `.gradient/settings.yaml`; see
 //! [`integration_file`](super::integration_file) for how that reads.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use super::{
     dataset::{DatasetRef, LATEST, Reference, VersionRef, check_mount_name},
@@ -43,7 +43,7 @@ pub struct S3Source {
     /// Only what lies beneath this path; everything when it is empty. Without slashes at its ends.
     pub prefix: String,
     pub home: S3Home,
-    pub access_key_id: Key,
+    pub access_key_id: String,
     /// Name of the secret that holds the secret access key. It is never written out.
     pub secret_access_key: String,
     pub read_only: bool,
@@ -56,14 +56,6 @@ pub enum S3Home {
     Region(String),
     /// URL of another service: http or https, a host, and at most a port.
     Endpoint(String),
-}
-
-/// A text that may be kept as a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Key {
-    Plain(String),
-    /// Name of the secret.
-    Secret(String),
 }
 
 /// An integration as somebody wrote it down.
@@ -212,7 +204,7 @@ impl Integration {
                 let mut fields = vec![
                     ("type", "s3".to_owned()),
                     ("url", s3.url()),
-                    ("accessKeyId", s3.access_key_id.to_string()),
+                    ("accessKeyId", s3.access_key_id.clone()),
                     ("secretAccessKey", format!("secret:{}", s3.secret_access_key)),
                 ];
                 fields.push(match &s3.home {
@@ -293,15 +285,6 @@ impl S3Source {
     }
 }
 
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Plain(text) => f.write_str(text),
-            Self::Secret(name) => write!(f, "secret:{name}"),
-        }
-    }
-}
-
 impl S3Draft {
     fn check(self) -> Result<S3Source, InvalidIntegration> {
         let (bucket, prefix) = self.place()?;
@@ -315,10 +298,13 @@ impl S3Draft {
             (Some(region), None) => S3Home::Region(region),
             (None, Some(endpoint)) => S3Home::Endpoint(endpoint),
         };
-        let access_key_id = match secret_name(&self.access_key_id) {
-            Some(name) => Key::Secret(checked_secret("accessKeyId", name)?),
-            None => Key::Plain(self.access_key_id),
-        };
+        // Requests say it in the clear, to whatever endpoint is written here: a secret would be given away.
+        if secret_name(&self.access_key_id).is_some() {
+            return wrong(
+                "accessKeyId",
+                "the id of an access key is shown to the service in the clear and is no secret: write it out",
+            );
+        }
         let Some(secret) = secret_name(&self.secret_access_key) else {
             return wrong(
                 "secretAccessKey",
@@ -338,16 +324,14 @@ impl S3Draft {
                 S3Home::Endpoint(_) => USUAL_REGION.to_owned(),
             },
             path_style: true,
-            access_key_id: match &access_key_id {
-                Key::Plain(id) => id.clone(),
-                Key::Secret(_) => "secret".to_owned(),
-            },
+            access_key_id: self.access_key_id,
         };
         let place = place.checked().map_err(|error| InvalidIntegration {
             field: if error.field == "bucket" { "url" } else { error.field },
             words: error.words.to_owned(),
         })?;
         let home = place.endpoint.map_or(S3Home::Region(place.region), S3Home::Endpoint);
+        let access_key_id = place.access_key_id;
         Ok(S3Source { bucket: place.bucket, prefix, home, access_key_id, secret_access_key, read_only: self.read_only })
     }
 
@@ -465,8 +449,14 @@ mod tests {
     }
 
     #[test]
+    fn what_a_service_is_shown_in_the_clear_is_no_secret() {
+        let error = refused(S3Draft { access_key_id: "secret:HF_TOKEN".to_owned(), ..draft() });
+        assert_eq!(error.field, "accessKeyId");
+    }
+
+    #[test]
     fn its_fields_read_back_as_itself() {
-        let read_only = S3Draft { read_only: true, access_key_id: "secret:LAB_ID".to_owned(), ..draft() };
+        let read_only = S3Draft { read_only: true, ..draft() };
         let region = S3Draft { region: Some("eu-west-1".to_owned()), endpoint: None, ..draft() };
         for integration in [
             Integration::dataset("speech", "speech:v1", None).unwrap(),

@@ -659,7 +659,7 @@ editor:
     fn what_is_written_is_what_is_read() {
         let s3 = S3Draft {
             url: "s3://lab/my files/#1: \"x\"".to_owned(),
-            access_key_id: "secret:LAB_ID".to_owned(),
+            access_key_id: "LABKEY".to_owned(),
             secret_access_key: "secret:LAB_S3".to_owned(),
             region: Some("eu-west-1".to_owned()),
             read_only: true,

@@ -11,10 +11,7 @@ use super::{
     source_words,
 };
 use crate::{
-    domain::{
-        integration::{Key, S3Source},
-        workload::Workload,
-    },
+    domain::{integration::S3Source, workload::Workload},
     executor::{ContainerState, ContainerSummary, EngineError, Inspection, Net},
     fault,
     service::blocking,
@@ -186,12 +183,8 @@ impl Server {
     }
 
     async fn keys(&self, workload: &Workload, source: &S3Source) -> Result<Keys, String> {
-        let id = match &source.access_key_id {
-            Key::Plain(id) => id.clone(),
-            Key::Secret(name) => self.reveal(workload, name).await?,
-        };
         let secret = self.reveal(workload, &source.secret_access_key).await?;
-        Keys::new(&id, &secret).ok_or_else(|| {
+        Keys::new(&source.access_key_id, &secret).ok_or_else(|| {
             format!("the secret “{}” is no access key: letters, digits and signs alone", source.secret_access_key)
         })
     }

@@ -186,22 +186,16 @@ impl Services {
                     .await
             }
             Source::S3(s3) => {
-                let id = match &s3.access_key_id {
-                    crate::domain::integration::Key::Secret(name) => Some(("accessKeyId", name.clone())),
-                    crate::domain::integration::Key::Plain(_) => None,
-                };
-                let named = [Some(("secretAccessKey", s3.secret_access_key.clone())), id];
+                let name = s3.secret_access_key.clone();
                 self.store
                     .read(move |connection| {
-                        for (field, name) in named.iter().flatten() {
-                            if secrets::sealed(connection, &team, &project, name)?.is_none() {
-                                let message = format!(
-                                    "there is no secret “{name}” for this project or its team: set it first, or correct the name"
-                                );
-                                return Err(Invalid::new(*field, "unknown_secret", message).into());
-                            }
+                        if secrets::sealed(connection, &team, &project, &name)?.is_some() {
+                            return Ok(());
                         }
-                        Ok(())
+                        let message = format!(
+                            "there is no secret “{name}” for this project or its team: set it first, or correct the name"
+                        );
+                        Err(Invalid::new("secretAccessKey", "unknown_secret", message).into())
                     })
                     .await
             }
