@@ -66,12 +66,23 @@ pub fn refresh(tx: &Tx<'_>, seq: i64, name: &str) -> Result<(), StoreError> {
 }
 
 /// Lets go of every version that the session `(seq, id)` has under no name any more. Nothing of it may be
-/// reachable there by then. Returns of how many.
+/// reachable there by then. Returns of how many. Of what it had before, the last [`REMEMBERED`] are
+/// remembered: a program may change its mounts all day.
 pub fn release_unmounted(tx: &Tx<'_>, (seq, id): (i64, &JobId), now: Timestamp) -> Result<usize, StoreError> {
-    Ok(tx
+    let released = tx
         .prepare_cached(&format!("UPDATE version_uses AS x SET released_at = ?3 {UNMOUNTED}"))?
-        .execute(params![seq, id, now])?)
+        .execute(params![seq, id, now])?;
+    tx.prepare_cached(
+        "DELETE FROM version_uses WHERE job_id = ?1 AND released_at IS NOT NULL AND (version, role, name) NOT IN (
+             SELECT version, role, name FROM version_uses WHERE job_id = ?1 AND released_at IS NOT NULL
+             ORDER BY released_at DESC, name LIMIT ?2)",
+    )?
+    .execute(params![id, REMEMBERED])?;
+    Ok(released)
 }
+
+/// Most uses of versions that a session had and let go that are told of it.
+const REMEMBERED: u32 = 256;
 
 /// Says whether [`release_unmounted`] would find anything.
 pub fn has_unmounted(connection: &Connection, (seq, id): (i64, &JobId)) -> Result<bool, StoreError> {
@@ -132,6 +143,12 @@ mod tests {
             look()?;
             release_unmounted(tx, (1, &job), Timestamp(2))?;
             look()?;
+            for n in 0..=REMEMBERED {
+                let name = format!("name-{n}");
+                version_uses::insert(tx, &version_uses::NewUse { name: &name, ..new }, Timestamp(3))?;
+            }
+            release_unmounted(tx, (1, &job), Timestamp(4))?;
+            assert_eq!(version_uses::of_version(tx, &team, 7, 1000)?.len(), REMEMBERED as usize);
             version_uses::insert(tx, &new, Timestamp(3))?;
             look()?;
             Ok::<_, StoreError>(kept)
