@@ -170,7 +170,8 @@ async fn count_notebooks(
         let one = |id: NotebookId| {
             let dir = data.notebook(&team, &id);
             let copying = count(&dir.root().join("copying"))?;
-            Ok((id, sum(count(&dir.home())?, copying), count(&dir.packages())?))
+            let unsent = count(&dir.root().join("unsent"))?;
+            Ok((id, sum(sum(count(&dir.home())?, copying), unsent), count(&dir.packages())?))
         };
         let notebooks = data.notebook_ids(&team)?.into_iter().map(one).collect::<anyhow::Result<Vec<_>>>()?;
         Ok::<_, anyhow::Error>((notebooks, count_files(&data.team_arriving(&team))?))
