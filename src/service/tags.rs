@@ -68,6 +68,11 @@ impl Services {
     pub(crate) fn tag_imported(&self, tx: &Tx<'_>, import: &Import) -> Result<(), ServiceError> {
         let Some(version) = versions::get(tx, import.version_seq)? else { return Ok(()) };
         let Some(dataset) = datasets::by_id(tx, &version.dataset)? else { return Ok(()) };
+        // It may have become public since the import was asked for.
+        if dataset.public && !import.may_publish {
+            tracing::warn!(import.id = %import.id, "a version of a public dataset gets no tags from who may not publish");
+            return Ok(());
+        }
         for tag in &import.tags {
             if let Err(error) = refuse_too_many(tx, dataset.seq, tag) {
                 tracing::warn!(import.id = %import.id, %error, "a version does not get a tag that it was to have");
