@@ -71,6 +71,14 @@ struct Act {
     failed: Mutex<HashMap<SourceId, Failure>>,
 }
 
+/// Most places of one session, each of which is a container that no machine type pays for.
+const MOST: usize = 8;
+
+fn refused(id: &SourceId) -> ((JobId, String), SourceState) {
+    let words = format!("a notebook has {MOST} places on S3 at the same time at most: take one away");
+    ((id.session.clone(), id.name.clone()), SourceState::Failed(words))
+}
+
 /// How often something failed in a row.
 #[derive(Debug, Clone)]
 struct Failure {
@@ -91,6 +99,8 @@ struct Ask {
 #[derive(Default)]
 struct Asked {
     by_id: BTreeMap<SourceId, Ask>,
+    /// Those beyond what one session may have.
+    too_many: HashSet<SourceId>,
     /// Sessions of which it is not known.
     unknown: HashSet<JobId>,
     /// Every session that is not over and tidied.
@@ -131,7 +141,7 @@ impl Loop for Sources {
             .collect();
         self.idle = !containers.iter().any(|container| container.labels.contains_key(NAME_LABEL));
 
-        let mut states = HashMap::new();
+        let mut states: HashMap<_, _> = asked.too_many.iter().map(refused).collect();
         for id in ids {
             let ask = asked.by_id.get(id);
             let container = ours.get(id).copied();
@@ -191,8 +201,12 @@ impl Sources {
                 continue;
             };
             let owner = Owner { team: workload.team.clone(), notebook: notebook.clone() };
-            for (name, source) in wanted.iter() {
+            for (n, (name, source)) in wanted.iter().enumerate() {
                 let id = SourceId { session: workload.id.clone(), name: name.clone() };
+                if n >= MOST {
+                    asked.too_many.insert(id);
+                    continue;
+                }
                 let ask = Ask { workload: workload.clone(), owner: owner.clone(), source: source.clone() };
                 asked.by_id.insert(id, ask);
             }
