@@ -218,6 +218,10 @@ async fn number(output: &mut BoxStream<'static, Result<Bytes, EngineError>>) -> 
     }
 }
 
+/// How long a byte takes that nobody sees: 4 MB a second. What prints without end would else keep the
+/// engine and the daemon busy, outside the limits of its container.
+const UNSEEN: Duration = Duration::from_nanos(250);
+
 /// Prints what comes, as fast as it is looked at, to the end.
 async fn print(
     terminal: &LiveTerminal,
@@ -227,7 +231,12 @@ async fn print(
     loop {
         terminal.room().await;
         match output.next().await {
-            Some(piece) => terminal.print(&piece?, clock.now()),
+            Some(piece) => {
+                let piece = piece?;
+                terminal.print(&piece, clock.now());
+                let pause = UNSEEN * u32::try_from(piece.len()).unwrap_or(u32::MAX);
+                let _ = tokio::time::timeout(pause, terminal.viewed()).await;
+            }
             None => return Ok(()),
         }
     }

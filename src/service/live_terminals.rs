@@ -262,6 +262,11 @@ impl LiveTerminal {
         self.until(|state| state.viewer.is_none().then_some(())).await;
     }
 
+    /// Waits until somebody looks.
+    pub async fn viewed(&self) {
+        self.until(|state| state.viewer.map(|_| ())).await;
+    }
+
     /// Waits until `look` finds something.
     async fn until<T>(&self, look: impl Fn(&State) -> Option<T>) -> T {
         let mut changes = self.changed.subscribe();
