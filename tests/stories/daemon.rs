@@ -1,10 +1,12 @@
 //! A daemon of a test's own: its directory, its port, its containers.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead, BufReader, Read},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -477,9 +479,16 @@ fn received(result: Result<Response<ureq::Body>, ureq::Error>) -> Option<Answer>
     Some(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
 }
 
-/// Returns a port of the loopback address that nobody uses now.
+/// Returns a port of the loopback address that nobody uses now, and each but once: the system gives one
+/// that was asked for a moment ago, and is not in use yet, to the next who asks.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if GIVEN.lock().unwrap().insert(port) {
+            return port;
+        }
+    }
 }
 
 /// Runs the docker command line and returns what it printed.
