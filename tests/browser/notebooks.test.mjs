@@ -86,7 +86,7 @@ test("only what was changed in the settings is sent, and what was emptied is sai
   await button("Remove variable 1").click();
   await page.getByLabel("When nothing is done in it").selectOption({ label: "After 1 h" });
   await button("Save").click();
-  await page.getByText("Saved. What it runs with").waitFor();
+  await page.getByText("Saved. What its container").waitFor();
   assert.deepEqual(asked, [{ env: {}, idleSeconds: 3600, tags: [] }]);
   await page.unroute(`**/api/v1/notebooks/${id}`);
 });
@@ -213,6 +213,9 @@ test("the form of a notebook reads back what it wrote", async () => {
 });
 
 test("data is added and taken away while a notebook runs, and what is wrong with its file is said", async () => {
+  // It was stopped further up.
+  mock.box.notebooks.start("n4kq0z81", {});
+  mock.box.notebooks.answer("n4kq0z81");
   await page.goto(`${mock.url}/notebooks/n4kq0z81/data`);
   const row = (name) => page.locator(`tr[data-name="${name}"]`);
   await row("digits").getByText("mounted").waitFor();
