@@ -1,7 +1,7 @@
 //! Connections to containers: made when they are needed, used again while nobody closes them.
 //!
 //! A connection has no task of its own: whoever waits for its answer drives it, and then whoever reads the
-//! answer's body. So a request never wakes a second task, which cost a third of all the proxy does.
+//! answer's body. So a request never wakes a second task, often on another core.
 
 use std::{
     collections::HashMap,
