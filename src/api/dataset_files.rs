@@ -115,24 +115,25 @@ async fn get(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    send(&services, &caller, lease, place(at)?, query.download, (&method, &headers)).await
+    let (dataset, version, path) = place(at)?;
+    let found = services.open_file(&caller, dataset, version, &path).await?;
+    send(found, &path, lease, query.download, (&method, &headers)).await
 }
 
-/// Sends a file, to whoever has been found to be `caller`.
+/// Sends a file that was found at `path`.
 pub async fn send(
-    services: &Services,
-    caller: &Caller,
+    FileFound { source, bytes, content }: FileFound,
+    path: &UserPath,
     lease: Lease,
-    (dataset, version, path): (DatasetRef, VersionRef, UserPath),
     save: bool,
     (method, headers): (&Method, &HeaderMap),
 ) -> Result<Response, Problem> {
-    let FileFound { source, bytes, content } = services.open_file(caller, dataset, version, &path).await?;
     let name = String::from_utf8_lossy(path.name().unwrap_or_default()).into_owned();
     // A file whose bytes are not known may change at any time, and is never the one that was there.
     let etag = content.map_or_else(|| format!("\"unread-{bytes}\""), |content| format!("\"{}\"", content.hash));
     let facts = sent_file::Facts { name: &name, etag, size_bytes: bytes, save };
     let (files, path) = match source {
+        FileSource::Read(bytes) => return sent_file::send_read(facts, headers, &bytes),
         FileSource::Disk(file) => return sent_file::send(facts, headers, file, lease).await,
         FileSource::S3 { files, path } => (files, path),
     };

@@ -4,7 +4,7 @@
 use std::{fs::File, io::SeekFrom};
 
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -87,6 +87,19 @@ pub(super) async fn send(facts: Facts<'_>, headers: &HeaderMap, file: File, leas
     facts.answer(wanted, body)
 }
 
+/// Sends what the client wants of a file that has been read.
+pub(super) fn send_read(facts: Facts<'_>, headers: &HeaderMap, bytes: &Bytes) -> Result<Response, Problem> {
+    let wanted = facts.wanted(headers)?;
+    let body = match &wanted {
+        Wanted::Known => Body::empty(),
+        Wanted::Bytes { first, length, .. } => {
+            let (first, length) = (*first as usize, *length as usize);
+            Body::from(bytes.slice(first..first + length))
+        }
+    };
+    facts.answer(wanted, body)
+}
+
 /// Streams `length` bytes of a file; what it has grown by meanwhile is left out.
 async fn part(file: File, first: u64, length: u64, lease: Lease) -> std::io::Result<Body> {
     let mut file = tokio::fs::File::from_std(file);
@@ -127,6 +140,21 @@ fn harmless(name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn of_a_file_that_was_read_comes_what_is_wanted() {
+        let facts = || Facts { name: "a", etag: "\"e\"".to_owned(), size_bytes: 5, save: false };
+        let sent = async |name: header::HeaderName, value: &'static str| {
+            let headers = HeaderMap::from_iter([(name, HeaderValue::from_static(value))]);
+            let response = send_read(facts(), &headers, &Bytes::from_static(b"hello")).unwrap();
+            let status = response.status();
+            (status.as_u16(), axum::body::to_bytes(response.into_body(), 100).await.unwrap())
+        };
+        assert_eq!(sent(header::ACCEPT, "*/*").await, (200, Bytes::from_static(b"hello")));
+        assert_eq!(sent(header::RANGE, "bytes=1-3").await, (206, Bytes::from_static(b"ell")));
+        assert_eq!(sent(header::RANGE, "bytes=-2").await, (206, Bytes::from_static(b"lo")));
+        assert_eq!(sent(header::IF_NONE_MATCH, "\"e\"").await, (304, Bytes::new()));
+    }
 
     #[test]
     fn nothing_that_can_hold_a_script_is_shown() {

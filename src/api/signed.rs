@@ -179,13 +179,18 @@ pub struct Opened {
     pub version: VersionRef,
 }
 
-/// Lets somebody who has a URL that was signed for `purpose` do that.
-pub async fn open(services: &Services, purpose: Purpose, shown: Shown<'_>) -> Result<Opened, Problem> {
+/// Reads what a URL says that was signed for `purpose`, and its signature.
+fn read(purpose: Purpose, shown: Shown<'_>) -> Result<(Signed, ContentHash), Problem> {
     let dataset: DatasetId = shown.dataset.parse().map_err(|_| not_good())?;
     let version: VersionId = shown.version.parse().map_err(|_| not_good())?;
     let key: KeyId = shown.key.parse().map_err(|_| not_good())?;
     let signature: ContentHash = shown.signature.parse().map_err(|_| not_good())?;
-    let signed = Signed { purpose, dataset, version, expires: shown.expires, key };
+    Ok((Signed { purpose, dataset, version, expires: shown.expires, key }, signature))
+}
+
+/// Lets somebody who has a URL that was signed for `purpose` do that.
+pub async fn open(services: &Services, purpose: Purpose, shown: Shown<'_>) -> Result<Opened, Problem> {
+    let (signed, signature) = read(purpose, shown)?;
     let caller = services.signer(&signed, &signature).await?;
     let lease = Lease::of_key(Arc::new(services.clone()), signed.key);
     let (dataset, version) = (DatasetRef::Id(signed.dataset), VersionRef::Id(signed.version));
@@ -210,6 +215,21 @@ pub async fn open_file(
     open(services, Purpose::File { method, path: at.path.clone(), executable: query.executable }, shown).await
 }
 
+/// Sends a file to somebody who has a URL that was signed for reading it.
+pub async fn send(
+    services: &Services,
+    at: TreePath,
+    query: &SignatureQuery,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let TreePath { dataset, version, path, .. } = at;
+    let purpose = Purpose::File { method: SignedMethod::Get, path: path.clone(), executable: query.executable };
+    let (signed, signature) = read(purpose, query.of(&dataset, &version))?;
+    let found = services.open_signed_file(&signed, &signature, &path).await?;
+    let lease = Lease::of_key(Arc::new(services.clone()), signed.key);
+    dataset_files::send(found, &path, lease, false, (&Method::GET, headers)).await
+}
+
 /// Fetch a file by a signed URL
 #[utoipa::path(
     get, path = "/signed/{dataset}/{version}/{*path}", tag = "dataset files",
@@ -228,9 +248,7 @@ async fn get(
     Query(query): Query<SignatureQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Opened { caller, lease, dataset, version } = open_file(&services, SignedMethod::Get, &at, &query).await?;
-    let place = (dataset, version, at.path);
-    dataset_files::send(&services, &caller, lease, place, false, (&Method::GET, &headers)).await
+    send(&services, at, &query, &headers).await
 }
 
 /// Look at a file by a signed URL
@@ -249,8 +267,8 @@ async fn head(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Opened { caller, lease, dataset, version } = open_file(&services, SignedMethod::Head, &at, &query).await?;
-    let place = (dataset, version, at.path);
-    dataset_files::send(&services, &caller, lease, place, false, (&Method::HEAD, &headers)).await
+    let found = services.open_file(&caller, dataset, version, &at.path).await?;
+    dataset_files::send(found, &at.path, lease, false, (&Method::HEAD, &headers)).await
 }
 
 /// Put a file by a signed URL

@@ -22,7 +22,7 @@ use crate::{
     api::{
         Path, Problem, Query,
         dataset_files::{LONGEST, send},
-        signed::{Opened, Shown, SignatureQuery, open, open_file},
+        signed::{self, Opened, Shown, SignatureQuery, open, open_file},
         tree_path::{TreePath, encoded},
         uploads::{announced, arriving},
     },
@@ -101,8 +101,7 @@ pub async fn get(
     Query(query): Query<SignatureQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Opened { caller, lease, dataset, version } = open_file(&services, SignedMethod::Get, &at, &query).await?;
-    send(&services, &caller, lease, (dataset, version, at.path), false, (&Method::GET, &headers)).await
+    signed::send(&services, at, &query, &headers).await
 }
 
 /// Says how large a file is, if it is there.
@@ -116,7 +115,8 @@ pub async fn head(
     if !services.has_file(&caller, dataset.clone(), version.clone(), &at.path).await? {
         return Err(ServiceError::not_found("file", format!("“{}”", at.path)).into());
     }
-    send(&services, &caller, lease, (dataset, version, at.path), false, (&Method::HEAD, &headers)).await
+    let found = services.open_file(&caller, dataset, version, &at.path).await?;
+    send(found, &at.path, lease, false, (&Method::HEAD, &headers)).await
 }
 
 /// Takes a file, whatever kind the client says that it is: it guesses by the name.

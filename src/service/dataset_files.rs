@@ -13,6 +13,7 @@ use super::{
     quota::{Room, STEP},
     references::Resolved,
     s3_versions::{of_files, of_files_at},
+    signed_urls::Signed,
     streams::paced,
     version_gates::Shared,
     version_home::{FileFound, Home, HomePage, of_tree, of_tree_at, writable},
@@ -300,6 +301,20 @@ impl Services {
         path: &UserPath,
     ) -> Result<FileFound, ServiceError> {
         let found = self.find_version(caller, dataset, version).await?;
+        self.home(&found.dataset, &found.version.id).await?.open_file(path).await
+    }
+
+    /// Opens a file for whoever shows a URL that was signed for reading it.
+    ///
+    /// # Errors
+    /// As [`Self::signer`] and [`Self::open_file`].
+    pub async fn open_signed_file(
+        &self,
+        signed: &Signed,
+        shown: &ContentHash,
+        path: &UserPath,
+    ) -> Result<FileFound, ServiceError> {
+        let found = self.signed_version(signed, shown).await?;
         self.home(&found.dataset, &found.version.id).await?.open_file(path).await
     }
 

@@ -4,16 +4,21 @@
 
 use std::time::Duration;
 
+use rusqlite::Connection;
 use subtle::ConstantTimeEq;
 
 use super::{
-    Invalid, ServiceError, Services, dataset_files::check_new_path, s3_listing::Listing, s3_versions::of_files,
+    Invalid, ServiceError, Services,
+    dataset_files::check_new_path,
+    references::{self, Resolved},
+    s3_listing::Listing,
+    s3_versions::of_files,
 };
 use crate::{
     domain::{
         caller::{Action, Caller},
         content::ContentHash,
-        dataset::{DatasetRef, VersionRef},
+        dataset::{DatasetRef, Reference, VersionRef},
         id::{DatasetId, KeyId, MultipartId, VersionId},
         time::Timestamp,
         user_path::UserPath,
@@ -207,35 +212,60 @@ impl Services {
     /// # Errors
     /// [`ServiceError::Forbidden`], which does not tell what is wrong with it.
     pub async fn signer(&self, signed: &Signed, shown: &ContentHash) -> Result<Caller, ServiceError> {
+        let now = self.check_signature(signed, shown)?;
+        let (key, action) = (signed.key.clone(), signed.purpose.action());
+        self.store.read(move |connection| signer(connection, &key, action, now)).await
+    }
+
+    /// Finds the version that a good URL leads to. Who signed it comes from the same look at the store,
+    /// for a look takes longer than all else that a small file needs.
+    ///
+    /// # Errors
+    /// As [`Self::signer`]; [`ServiceError::NotFound`].
+    pub(super) async fn signed_version(&self, signed: &Signed, shown: &ContentHash) -> Result<Resolved, ServiceError> {
+        let now = self.check_signature(signed, shown)?;
+        let (key, action) = (signed.key.clone(), signed.purpose.action());
+        let (dataset, version) = (signed.dataset.clone(), signed.version.clone());
+        self.store
+            .read(move |connection| {
+                let caller = signer(connection, &key, action, now)?;
+                let named = Reference { dataset: DatasetRef::Id(dataset), version: VersionRef::Id(version) };
+                references::resolve(connection, &caller.team, &named)
+            })
+            .await
+    }
+
+    /// Returns the time at which a signature was found to be good.
+    fn check_signature(&self, signed: &Signed, shown: &ContentHash) -> Result<Timestamp, ServiceError> {
         let own = signature(&self.url_key(), signed);
-        // However much of a guess is right, comparing takes the same time.
-        if !bool::from(own.0.ct_eq(&shown.0)) {
-            return Err(not_good());
-        }
         let now = self.clock.now();
-        if Timestamp(signed.expires.saturating_mul(1_000_000)) <= now {
+        // However much of a guess is right, comparing takes the same time.
+        if !bool::from(own.0.ct_eq(&shown.0)) || Timestamp(signed.expires.saturating_mul(1_000_000)) <= now {
             return Err(not_good());
         }
-        let caller = self.holder(&signed.key).await?.ok_or_else(not_good)?;
-        caller.may(signed.purpose.action()).map_err(|_| not_good())?;
-        Ok(caller)
+        Ok(now)
     }
 
     /// Returns the caller that a key stands for, while it is good.
     pub async fn holder(&self, key: &KeyId) -> Result<Option<Caller>, ServiceError> {
         let (id, now) = (key.clone(), self.clock.now());
-        let key = self.store.read(move |connection| keys::get(connection, &id)).await?;
-        Ok(key.filter(|key| key.is_good(now)).map(|key| Caller {
-            user: key.user,
-            team: key.team,
-            key: key.id,
-            scope: key.scope,
-        }))
+        self.store.read(move |connection| holder(connection, &id, now)).await
     }
 
     fn url_key(&self) -> [u8; 32] {
         self.sealer.derive("gradientd 2026 signed URLs of datasets")
     }
+}
+
+fn signer(connection: &Connection, key: &KeyId, action: Action, now: Timestamp) -> Result<Caller, ServiceError> {
+    let caller = holder(connection, key, now)?.ok_or_else(not_good)?;
+    caller.may(action).map_err(|_| not_good())?;
+    Ok(caller)
+}
+
+fn holder(connection: &Connection, key: &KeyId, now: Timestamp) -> Result<Option<Caller>, ServiceError> {
+    let key = keys::get(connection, key)?.filter(|key| key.is_good(now));
+    Ok(key.map(|key| Caller { user: key.user, team: key.team, key: key.id, scope: key.scope }))
 }
 
 /// Returns the keyed hash of all that a URL is good for.

@@ -1,6 +1,10 @@
 //! Where the files of a version are, and what can be done to them there.
 
-use std::{fs::File, io, sync::Arc};
+use std::{
+    fs::File,
+    io::{self, Read},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
@@ -58,10 +62,19 @@ pub enum HomeItem {
     },
 }
 
+/// A file of up to so many bytes is read by the thread that opens it: going to another one for it takes
+/// longer than reading it.
+const SMALL: u64 = 64 << 10;
+
 /// Where the bytes of a file come from.
 pub enum FileSource {
+    /// All of a small file.
+    Read(Bytes),
     Disk(File),
-    S3 { files: S3Files, path: UserPath },
+    S3 {
+        files: S3Files,
+        path: UserPath,
+    },
 }
 
 /// A file that was found.
@@ -193,10 +206,13 @@ impl Home {
         let opened = blocking(move || match files.open_file(&wanted) {
             // There is no copy on this disk.
             Err(TreeError::NotFound) if on_s3 => Ok(None),
-            opened => opened.map(Some),
+            Ok((file, content)) if content.bytes <= SMALL => {
+                Ok(Some((FileSource::Read(read(file, &content)?), content)))
+            }
+            opened => opened.map(|(file, content)| Some((FileSource::Disk(file), content))),
         });
-        if let Some((file, content)) = opened.await.map_err(|error| of_tree_at(error, path))? {
-            return Ok(FileFound { source: FileSource::Disk(file), bytes: content.bytes, content: Some(content) });
+        if let Some((source, content)) = opened.await.map_err(|error| of_tree_at(error, path))? {
+            return Ok(FileFound { source, bytes: content.bytes, content: Some(content) });
         }
         let missing = || ServiceError::not_found("file", format!("“{path}”"));
         let files = self.s3.clone().ok_or_else(missing)?;
@@ -225,6 +241,13 @@ impl From<S3Item> for HomeItem {
             S3Item::Directory(path) => Self::Directory(path),
         }
     }
+}
+
+/// Reads all of a small file.
+fn read(mut file: File, content: &Content) -> io::Result<Bytes> {
+    let mut bytes = vec![0; content.bytes as usize];
+    file.read_exact(&mut bytes)?;
+    Ok(bytes.into())
 }
 
 /// Reads `length` bytes of a file in a bucket from `first` on; all of a file of `bytes` bytes is
