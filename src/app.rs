@@ -200,6 +200,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
     let listener = server::bind(config.server.listen, "--listen").await?;
     let tls_listener = server::bind(config.server.tls_listen, "--set server.tls_listen=ADDRESS:PORT").await?;
     let workload_listener = proxy::listener::bind(config.server.workload_listen).await?;
+    let workers = proxy::workers::Workers::start().context("cannot start the threads of the proxy")?;
     let rooms = open(&config)?;
     rooms.services.upload_store().remove_unfinished().context("cannot clear broken uploads away")?;
     rooms.services.dataset_store().remove_unfinished().context("cannot clear broken uploads away")?;
@@ -282,7 +283,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
     tokio::join!(
         server.serve(listener, Door::Plain),
         server.serve(tls_listener, Door::Tls(certificates)),
-        proxy::listener::serve(workload_listener, proxy, grace, config.limits.connections),
+        proxy::listener::serve(workload_listener, workers, proxy, grace, config.limits.connections),
     );
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
 

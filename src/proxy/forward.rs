@@ -280,9 +280,9 @@ impl Proxy {
         let begun = Instant::now();
         let request = Request::from_parts(head, body);
         let answered = if upgrade.is_some() {
-            self.wait(&going, progress, self.upstreams.upgrade(address, request)).await
+            self.wait(&going, progress, place.upstreams.upgrade(address, request)).await
         } else {
-            self.wait(&going, progress, self.upstreams.send(address, request)).await
+            self.wait(&going, progress, place.upstreams.send(address, request)).await
         };
         let (response, slot) = match answered {
             Ok(answered) => answered,

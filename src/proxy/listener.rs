@@ -2,6 +2,10 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
+use super::{
+    Proxy,
+    workers::{Seat, Workers},
+};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -13,9 +17,6 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
-use tokio_util::task::TaskTracker;
-
-use super::Proxy;
 
 /// How long the head of a request may take to arrive, and how long a connection may be idle.
 const HEAD_TIME: Duration = Duration::from_secs(30);
@@ -52,14 +53,12 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).await.map_err(|source| BindError { address, source })
 }
 
-/// The place of a connection among those that may be open; a websocket keeps it when its connection has
-/// become a tunnel.
-pub(super) type Place = Arc<OwnedSemaphorePermit>;
+/// The place of a connection; a websocket keeps it when its connection has become a tunnel.
+pub(super) type Place = Arc<Seat>;
 
 /// Passes requests on until the proxy is stopped; then accepts no more, lets those in progress end within
 /// `grace`, and returns. At most `connections` are open at the same time; more wait to be accepted.
-pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, grace: Duration, connections: u32) {
-    let open = TaskTracker::new();
+pub async fn serve(listener: TcpListener, workers: Workers, proxy: Arc<Proxy>, grace: Duration, connections: u32) {
     let places = Arc::new(Semaphore::new(connections as usize));
     let stop = proxy.stop.clone();
     let mut stopped = pin!(stop.cancelled());
@@ -70,15 +69,18 @@ pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, grace: Duration, co
             () = &mut stopped => break,
             _ = tidy.tick() => {
                 proxy.tidy();
+                workers.tidy();
                 continue;
             }
             accepted = accept(&listener, &places) => accepted,
         };
-        match accepted {
-            Ok((place, stream, peer)) => {
-                tune(&stream);
-                open.spawn(answer(Arc::clone(&proxy), stream, peer, Arc::new(place)));
-            }
+        let carried = accepted.and_then(|(permit, stream, peer)| {
+            tune(&stream);
+            let proxy = Arc::clone(&proxy);
+            workers.carry(stream, permit, move |stream, place| answer(proxy, stream, peer, place))
+        });
+        match carried {
+            Ok(()) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection; trying again in {BREATHER:?}");
                 tokio::time::sleep(BREATHER).await;
@@ -86,12 +88,9 @@ pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, grace: Duration, co
         }
     }
     drop(listener);
-    open.close();
-    if tokio::time::timeout(grace, open.wait()).await.is_err() {
-        tracing::warn!(
-            open = open.len(),
-            "requests to containers were still in progress after {grace:?} and were cut off"
-        );
+    let open = workers.end(grace).await;
+    if open > 0 {
+        tracing::warn!(open, "requests to containers were still in progress after {grace:?} and were cut off");
     }
 }
 

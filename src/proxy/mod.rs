@@ -1,7 +1,7 @@
 //! What containers serve, on an origin of its own: reads whose port is meant, lets in who may, and passes
 //! requests, answers and websockets on, byte by byte as they come.
 //!
-//! In reading order: [`listener`] speaks to sockets, [`forward`] is the way of one request, [`door`] says
+//! In reading order: [`listener`] speaks to sockets, [`workers`] are the threads that do, [`forward`] is the way of one request, [`door`] says
 //! who is let in and how long, [`tickets`] lets browsers in, [`site`] turns away what other pages ask,
 //! [`headers`] and [`cookies`] say what may pass, [`upstream`] keeps connections to containers, [`stream`]
 //! carries bodies and [`tunnel`] websockets, and [`refusal`] is what is said instead of an answer.
@@ -10,6 +10,7 @@
 //! body is read, rewritten or kept.
 
 pub mod listener;
+pub mod workers;
 
 mod cookies;
 mod door;
@@ -41,7 +42,6 @@ pub struct Proxy {
     /// Where a person finds the web UI: `http://127.0.0.1:7070`. `None` when it depends on where they are.
     control: Option<String>,
     doors: door::Doors,
-    upstreams: Arc<upstream::Upstreams>,
     /// Ends what would go on for ever.
     stop: CancellationToken,
 }
@@ -56,13 +56,11 @@ impl Proxy {
         stop: CancellationToken,
     ) -> Arc<Self> {
         let doors = door::Doors::new(services.clone());
-        let upstreams = Arc::new(upstream::Upstreams::default());
-        Arc::new(Self { services, clock, names, control, doors, upstreams, stop })
+        Arc::new(Self { services, clock, names, control, doors, stop })
     }
 
-    /// Forgets who has gone and closes connections that nobody uses.
+    /// Forgets who has gone.
     fn tidy(&self) {
         self.doors.tidy();
-        self.upstreams.tidy();
     }
 }

@@ -11,7 +11,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::*;
+use super::{workers::Workers, *};
 use crate::{
     api::router::tests::Api,
     domain::{id::JobId, time::Timestamp, web_name::ServedId},
@@ -64,7 +64,7 @@ impl Rig {
         let names = Names { port: address.port(), ..names };
         let control = Some("http://127.0.0.1:7070".to_owned());
         let proxy = Proxy::new(api.services.clone(), Arc::new(Noon), names, control, stop.clone());
-        let serving = tokio::spawn(listener::serve(listener, proxy, PATIENCE, 100));
+        let serving = tokio::spawn(listener::serve(listener, Workers::start().unwrap(), proxy, PATIENCE, 100));
         Self { api, id, run, address, port, reached, stop, serving }
     }
 
