@@ -15,6 +15,8 @@ pub enum UserCommand {
     Create(UserCreate),
     /// List the people of the team
     List(SettingsArgs),
+    /// Let a person go: their keys end at once, on open streams too; what they made stays
+    Remove(UserRemove),
 }
 
 #[derive(Debug, Args)]
@@ -28,6 +30,14 @@ pub struct UserCreate {
     pub settings: SettingsArgs,
 }
 
+#[derive(Debug, Args)]
+pub struct UserRemove {
+    /// What the person is called here
+    pub name: String,
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
 impl UserCommand {
     /// Does it.
     ///
@@ -37,6 +47,7 @@ impl UserCommand {
         match self {
             Self::Create(args) => local::run(&args.settings.clone(), None, |local| create(local, args)),
             Self::List(settings) => local::run(&settings, None, list),
+            Self::Remove(args) => local::run(&args.settings.clone(), None, |local| remove(local, args.name)),
         }
     }
 }
@@ -44,6 +55,12 @@ impl UserCommand {
 async fn create(local: Local, args: UserCreate) -> anyhow::Result<()> {
     let (_, key) = local.services.create_user(&local.caller, args.name, args.scope).await?;
     Ok(print(&format!("{}\n", key.reveal()))?)
+}
+
+async fn remove(local: Local, name: String) -> anyhow::Result<()> {
+    let ended = local.services.remove_user(&local.caller, name.clone()).await?;
+    let keys = if ended == 1 { "1 key has".to_owned() } else { format!("{ended} keys have") };
+    Ok(print(&format!("{name} has left: {keys} ended\n"))?)
 }
 
 async fn list(local: Local) -> anyhow::Result<()> {

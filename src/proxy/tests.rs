@@ -14,11 +14,15 @@ use tokio::{
 use super::{workers::Workers, *};
 use crate::{
     api::router::tests::Api,
-    domain::{id::JobId, time::Timestamp, web_name::ServedId},
+    domain::{caller::Scope, id::JobId, time::Timestamp, web_name::ServedId},
     store::{StoreError, workloads},
 };
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// What a server says to a websocket.
+const AGREED: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n";
 
 struct Noon;
 impl Clock for Noon {
@@ -100,6 +104,19 @@ impl Rig {
         assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
         assert_eq!(header_of(&answer, "location"), Some("/start?a=b"));
         header_of(&answer, "set-cookie").unwrap().split(';').next().unwrap().to_owned()
+    }
+
+    /// Opens a websocket by key.
+    async fn websocket(&self, key: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let upgrade = format!(
+            "GET /ws HTTP/1.1\r\nHost: {}\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nAuthorization: Bearer {key}\r\n\r\n",
+            self.host(),
+        );
+        stream.write_all(upgrade.as_bytes()).await.unwrap();
+        let head = read_until(&mut stream, "\r\n\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 101") && head.to_lowercase().contains("upgrade: websocket"), "{head}");
+        stream
     }
 
     async fn caller(&self) -> crate::domain::caller::Caller {
@@ -418,21 +435,9 @@ async fn an_answer_that_is_cut_short_is_never_whole() {
 
 #[tokio::test]
 async fn a_websocket_is_joined_and_ends_with_its_key() {
-    let rig = Rig::new(|_| {
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n"
-            .to_vec()
-    })
-    .await;
+    let rig = Rig::new(|_| AGREED.to_vec()).await;
     let key = rig.api.ask("POST", "keys", Some(json!({ "name": "w", "scope": "write" }))).await.body;
-    let mut stream = TcpStream::connect(rig.address).await.unwrap();
-    let upgrade = format!(
-        "GET /ws HTTP/1.1\r\nHost: {}\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nAuthorization: Bearer {}\r\n\r\n",
-        rig.host(),
-        key["key"].as_str().unwrap()
-    );
-    stream.write_all(upgrade.as_bytes()).await.unwrap();
-    let head = read_until(&mut stream, "\r\n\r\n").await;
-    assert!(head.starts_with("HTTP/1.1 101") && head.to_lowercase().contains("upgrade: websocket"), "{head}");
+    let mut stream = rig.websocket(key["key"].as_str().unwrap()).await;
     stream.write_all(b"ab").await.unwrap();
     assert_eq!(read_until(&mut stream, "abab").await, "abab");
     assert_eq!(rig.api.board.reach(&rig.run).unwrap().traffic.now().open_sockets, 1);
@@ -440,6 +445,18 @@ async fn a_websocket_is_joined_and_ends_with_its_key() {
     assert_eq!(revoked.status, 204);
     assert_eq!(read_all(&mut stream).await, "");
     assert_eq!(rig.api.board.reach(&rig.run).unwrap().traffic.now().open_sockets, 0);
+}
+
+#[tokio::test]
+async fn who_leaves_the_team_is_cut_off() {
+    let rig = Rig::new(|_| AGREED.to_vec()).await;
+    let caller = rig.caller().await;
+    let (_, key) = rig.api.services.create_user(&caller, "mara".to_owned(), Scope::Write).await.unwrap();
+    let mut stream = rig.websocket(key.reveal()).await;
+    assert_eq!(rig.api.services.remove_user(&caller, "mara".to_owned()).await.unwrap(), 1);
+    assert_eq!(read_all(&mut stream).await, "");
+    let again = rig.get_bare("/", &format!("Authorization: Bearer {}\r\n", key.reveal())).await;
+    assert!(again.starts_with("HTTP/1.1 401"), "{again}");
 }
 
 #[tokio::test]

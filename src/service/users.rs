@@ -24,12 +24,12 @@ impl Services {
     pub async fn local_admin(&self, name: &str) -> Result<Caller, ServiceError> {
         let wanted = name.to_owned();
         let found = self.store.read(move |connection| teams::user_by_name(connection, &wanted)).await?;
-        let (user, team) = found.ok_or_else(|| ServiceError::not_found("person", format!("called “{name}”")))?;
+        let person = found.filter(|person| !person.has_left).ok_or_else(|| nobody(name))?;
         // No key stands behind it; its id is never stored.
-        Ok(Caller { user, team, key: KeyId::mint(&*self.ids), scope: Scope::Admin })
+        Ok(Caller { user: person.id, team: person.team, key: KeyId::mint(&*self.ids), scope: Scope::Admin })
     }
 
-    /// Adds a person to the team, with a key of theirs.
+    /// Adds a person to the team, with a key of theirs. Who left it comes back as the same person.
     pub async fn create_user(
         &self,
         caller: &Caller,
@@ -41,14 +41,65 @@ impl Services {
         let (services, caller) = (self.clone(), caller.clone());
         self.store
             .write(move |tx| {
-                if teams::user_by_name(tx, &name)?.is_some() {
-                    let message = format!("there is somebody called “{name}” already: choose another name");
-                    return Err(ServiceError::Conflict { code: "name_taken", message });
-                }
-                let (user, now) = (UserId::mint(&*services.ids), services.clock.now());
-                teams::insert_user(tx, &user, &caller.team, &name, now)?;
+                let now = services.clock.now();
+                let user = match teams::user_by_name(tx, &name)? {
+                    None => {
+                        let user = UserId::mint(&*services.ids);
+                        teams::insert_user(tx, &user, &caller.team, &name, now)?;
+                        user
+                    }
+                    Some(person) if person.has_left && person.team == caller.team => {
+                        teams::set_left(tx, &person.id, None)?;
+                        person.id
+                    }
+                    Some(_) => {
+                        let message = format!("there is somebody called “{name}” already: choose another name");
+                        return Err(ServiceError::Conflict { code: "name_taken", message });
+                    }
+                };
                 events::append(tx, &caller.team, "user", user.as_str(), "created", serde_json::json!({}), now)?;
                 services.add_key(tx, &caller.team, &user, "first key", scope, None)
+            })
+            .await
+    }
+
+    /// Lets a person go: every key of theirs ends at once, with everything that is open under it. What they
+    /// made and what runs stays the team's. Returns how many keys were good.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotFound`] when nobody is called so; [`ServiceError::Conflict`] for the caller
+    /// themselves.
+    pub async fn remove_user(&self, caller: &Caller, name: String) -> Result<usize, ServiceError> {
+        caller.may(Action::ManageUsers)?;
+        let (services, caller) = (self.clone(), caller.clone());
+        self.store
+            .write(move |tx| {
+                let found = teams::user_by_name(tx, &name)?;
+                let here = found.filter(|person| !person.has_left && person.team == caller.team);
+                let person = here.ok_or_else(|| nobody(&name))?;
+                if person.id == caller.user {
+                    let message = format!("“{name}” is who asks for this, and somebody has to stay");
+                    return Err(ServiceError::Conflict { code: "yourself", message });
+                }
+                let now = services.clock.now();
+                let mut ended = 0;
+                for key in keys::list(tx, &caller.team, Some(&person.id), None, u32::MAX)? {
+                    if keys::revoke(tx, &key.id, now)? {
+                        events::append(
+                            tx,
+                            &caller.team,
+                            "key",
+                            key.id.as_str(),
+                            "revoked",
+                            serde_json::json!({}),
+                            now,
+                        )?;
+                        ended += usize::from(key.is_good(now));
+                    }
+                }
+                teams::set_left(tx, &person.id, Some(now))?;
+                events::append(tx, &caller.team, "user", person.id.as_str(), "left", serde_json::json!({}), now)?;
+                Ok(ended)
             })
             .await
     }
@@ -81,4 +132,8 @@ impl Services {
             })
             .await
     }
+}
+
+fn nobody(name: &str) -> ServiceError {
+    ServiceError::not_found("person", format!("called “{name}”"))
 }

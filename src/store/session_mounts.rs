@@ -112,7 +112,7 @@ mod tests {
         let kept = store.write(|tx| {
             tx.execute_batch(
                 "INSERT INTO teams VALUES ('t000000', 't', 0);
-                 INSERT INTO users VALUES ('u00000000', 't000000', 'u', 0);
+                 INSERT INTO users (id, team_id, name, created_at) VALUES ('u00000000', 't000000', 'u', 0);
                  INSERT INTO projects (seq, id, team_id, name, created_at) VALUES (1, 'p00000000', 't000000', 'p', 0);
                  INSERT INTO workloads (seq, id, kind, team_id, user_id, project_id, name, spec, cpu_millis,
                      memory_bytes, gpus, gpu_share, priority, retry_limit, retry_backoff_seconds, created_at, wanted,

@@ -1,6 +1,6 @@
 //! Teams, their people, and the identity of this data directory.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{StoreError, Tx};
 use crate::domain::{
@@ -54,16 +54,31 @@ pub fn user_name(connection: &Connection, id: &UserId) -> Result<Option<String>,
     Ok(query.query_row([id], |row| row.get(0)).optional()?)
 }
 
-/// Returns the person of that name with their team.
-pub fn user_by_name(connection: &Connection, name: &str) -> Result<Option<(UserId, TeamId)>, StoreError> {
-    let mut query = connection.prepare_cached("SELECT id, team_id FROM users WHERE name = ?1")?;
-    Ok(query.query_row([name], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+/// Somebody, or who was somebody here once.
+pub struct Person {
+    pub id: UserId,
+    pub team: TeamId,
+    pub has_left: bool,
 }
 
-/// Returns the people of a team, by name.
+/// Returns the person of that name.
+pub fn user_by_name(connection: &Connection, name: &str) -> Result<Option<Person>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT id, team_id, left_at IS NOT NULL FROM users WHERE name = ?1")?;
+    let person = |row: &Row<'_>| Ok(Person { id: row.get(0)?, team: row.get(1)?, has_left: row.get(2)? });
+    Ok(query.query_row([name], person).optional()?)
+}
+
+/// Notes when a person left, or that they are back.
+pub fn set_left(tx: &Tx<'_>, id: &UserId, left_at: Option<Timestamp>) -> Result<(), StoreError> {
+    tx.execute("UPDATE users SET left_at = ?2 WHERE id = ?1", params![id, left_at])?;
+    Ok(())
+}
+
+/// Returns the people of a team, by name, without those who left.
 pub fn users(connection: &Connection, team: &TeamId) -> Result<Vec<User>, StoreError> {
-    let mut query =
-        connection.prepare_cached("SELECT id, name, created_at FROM users WHERE team_id = ?1 ORDER BY name")?;
+    let mut query = connection.prepare_cached(
+        "SELECT id, name, created_at FROM users WHERE team_id = ?1 AND left_at IS NULL ORDER BY name",
+    )?;
     let rows =
         query.query_map([team], |row| Ok(User { id: row.get(0)?, name: row.get(1)?, created_at: row.get(2)? }))?;
     Ok(rows.collect::<Result<_, _>>()?)

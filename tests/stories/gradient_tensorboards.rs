@@ -179,7 +179,7 @@ fn key_of_others(daemon: &mut Daemon) -> String {
     let database = rusqlite::Connection::open(daemon.data().join("gradientd.db")).unwrap();
     database
         .execute_batch(
-            "INSERT INTO teams VALUES ('t999999', 'others', 1); INSERT INTO users VALUES ('u99999999', 't999999', 'other', 1);
+            "INSERT INTO teams VALUES ('t999999', 'others', 1); INSERT INTO users (id, team_id, name, created_at) VALUES ('u99999999', 't999999', 'other', 1);
              UPDATE keys SET team_id = 't999999', user_id = 'u99999999' WHERE name = 'other';",
         )
         .unwrap();

@@ -339,3 +339,30 @@ fn keys_are_made_and_revoked_from_the_command_line_while_the_daemon_runs() {
     assert!(!unknown.status.success());
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("k0000000000"), "{unknown:?}");
 }
+
+#[test]
+fn people_come_and_go_from_the_command_line_while_the_daemon_runs() {
+    let daemon = Daemon::start();
+    let made = daemon.run(&["user", "create", "mara"]);
+    assert!(made.status.success(), "{made:?}");
+    let key = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+    let events = daemon.stream_as(&key, "/events");
+    let gone = daemon.run(&["user", "remove", "mara"]);
+    assert_eq!(String::from_utf8_lossy(&gone.stdout), "mara has left: 1 key has ended\n", "{gone:?}");
+    // Ends by itself, and not before.
+    events.count();
+    assert_eq!(get_with(&daemon, &key, "/api/v1/session").status, 401);
+    let listed = String::from_utf8(daemon.run(&["user", "list"]).stdout).unwrap();
+    assert!(listed.contains("admin") && !listed.contains("mara"), "{listed}");
+    for (who, why) in [("mara", "mara"), ("nobody", "nobody"), ("admin", "somebody has to stay")] {
+        let refused = daemon.run(&["user", "remove", who]);
+        assert!(!refused.status.success());
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(why), "{refused:?}");
+    }
+    assert!(!daemon.run(&["key", "create", "late", "--user", "mara"]).status.success());
+    // Back again, as the same person, with a new key.
+    let back = daemon.run(&["user", "create", "mara"]);
+    let new = String::from_utf8(back.stdout).unwrap().trim().to_owned();
+    assert_eq!(get_with(&daemon, &new, "/api/v1/session").status, 200);
+    assert_eq!(get_with(&daemon, &key, "/api/v1/session").status, 401);
+}

@@ -265,7 +265,7 @@ fn another_team_finds_nothing() {
     let connection = rusqlite::Connection::open(daemon.data().join("gradientd.db")).unwrap();
     connection.busy_timeout(PATIENCE).unwrap();
     let moved = connection.execute_batch(&format!(
-        "INSERT INTO teams VALUES ('t999999', 'others', 1); INSERT INTO users VALUES ('u99999999', 't999999', 'other', 1);
+        "INSERT INTO teams VALUES ('t999999', 'others', 1); INSERT INTO users (id, team_id, name, created_at) VALUES ('u99999999', 't999999', 'other', 1);
          UPDATE keys SET team_id = 't999999', user_id = 'u99999999' WHERE id = '{}'",
         key["id"].as_str().unwrap()
     ));
