@@ -20,11 +20,6 @@ export function isFinished(job) {
   return FINISHED.includes(job.state);
 }
 
-/** The page of a run that holds or waits: a session of a notebook is on the notebook's. */
-export function runPage({ jobId, notebookId }) {
-  return notebookId ? `/notebooks/${notebookId}` : `/jobs/${jobId}`;
-}
-
 /** What is worth saying about a job beside its state: { tone, title, text, icon }, or null. */
 export function jobNote(job) {
   if (job.contact === "unknown" && !isFinished(job)) {

@@ -27,6 +27,7 @@ pub mod projects;
 pub mod queue;
 pub mod request_id;
 pub mod router;
+mod run_name;
 pub mod secrets;
 pub mod server;
 mod slow_reader;

@@ -5,16 +5,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Json, Problem, Query};
+use super::{Json, Problem, Query, run_name::RunName};
 use crate::{
-    domain::{
-        caller::Caller,
-        id::{JobId, NotebookId},
-        time::Timestamp,
-    },
+    domain::{caller::Caller, time::Timestamp},
     service::{
         Services,
-        queue::{Holder, Queue, QueueEntry, notebook_of},
+        queue::{Holder, Queue, QueueEntry},
     },
 };
 
@@ -45,18 +41,12 @@ pub struct QueueView {
     running: Vec<RunningView>,
 }
 
-/// A job, or a session of a notebook, that waits for a place.
+/// A job, or a session of a notebook or a TensorBoard, that waits for a place.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitingView {
-    #[schema(value_type = String)]
-    job_id: JobId,
-    /// The notebook that it is a session of; null for a job.
-    #[schema(value_type = Option<String>)]
-    notebook_id: Option<NotebookId>,
-    name: String,
-    /// The name of the person.
-    user: String,
+    #[serde(flatten)]
+    run: RunName,
     machine_type: String,
     /// 1 is next.
     position: u32,
@@ -86,13 +76,8 @@ pub struct NeedsView {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BlockerView {
-    #[schema(value_type = String)]
-    job_id: JobId,
-    /// The notebook that it is a session of; null for a job.
-    #[schema(value_type = Option<String>)]
-    notebook_id: Option<NotebookId>,
-    name: String,
-    user: String,
+    #[serde(flatten)]
+    run: RunName,
     /// UUIDs.
     gpus: Vec<String>,
     /// When its time limit ends it.
@@ -104,13 +89,8 @@ pub struct BlockerView {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunningView {
-    #[schema(value_type = String)]
-    job_id: JobId,
-    /// The notebook that it is a session of; null for a job.
-    #[schema(value_type = Option<String>)]
-    notebook_id: Option<NotebookId>,
-    name: String,
-    user: String,
+    #[serde(flatten)]
+    run: RunName,
     /// UUIDs.
     gpus: Vec<String>,
     /// Thousandths of a core.
@@ -128,10 +108,7 @@ impl From<QueueEntry> for WaitingView {
     fn from(entry: QueueEntry) -> Self {
         let needs = &entry.workload.needs;
         Self {
-            notebook_id: notebook_of(&entry.workload.kind),
-            job_id: entry.waiting.id,
-            name: entry.workload.name,
-            user: entry.user,
+            run: entry.run.into(),
             machine_type: entry.machine_type,
             position: entry.waiting.position,
             reason: entry.waiting.reason,
@@ -146,10 +123,7 @@ impl From<QueueEntry> for WaitingView {
 impl From<Holder> for BlockerView {
     fn from(holder: Holder) -> Self {
         Self {
-            job_id: holder.job,
-            notebook_id: holder.notebook,
-            name: holder.name,
-            user: holder.user,
+            run: holder.run.into(),
             gpus: holder.gpus.iter().map(ToString::to_string).collect(),
             until: holder.until,
         }
@@ -159,10 +133,7 @@ impl From<Holder> for BlockerView {
 impl From<Holder> for RunningView {
     fn from(holder: Holder) -> Self {
         Self {
-            job_id: holder.job,
-            notebook_id: holder.notebook,
-            name: holder.name,
-            user: holder.user,
+            run: holder.run.into(),
             gpus: holder.gpus.iter().map(ToString::to_string).collect(),
             cpu_millis: holder.cpu_millis,
             memory_bytes: holder.memory_bytes,

@@ -121,6 +121,20 @@ impl Kind {
         }
     }
 
+    /// Returns the word that people use for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Job => "job",
+            Self::Notebook(_) => "notebook",
+            Self::TensorBoard(_) => "TensorBoard",
+        }
+    }
+
+    /// Returns what people call run `id`: by what it is a session of, if it is one.
+    pub fn called(&self, id: &JobId) -> String {
+        format!("{} {}", self.word(), self.parent().unwrap_or(id.as_str()))
+    }
+
     /// Says how to try once more what could not be set up.
     pub fn once_more(&self) -> &'static str {
         match self {

@@ -8,21 +8,30 @@ use crate::{
         board::Waiting,
         caller::{Action, Caller},
         gpu::GpuUuid,
-        id::{JobId, NotebookId, UserId},
+        id::{JobId, TeamId, UserId},
         time::Timestamp,
         workload::{Kind, State, Workload},
     },
-    store::{teams, workloads},
+    store::{StoreError, teams, workloads},
 };
+
+/// A job, or a session of something, as people know it.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub id: JobId,
+    pub kind: Kind,
+    /// The name that the job, notebook or TensorBoard has now.
+    pub name: String,
+    /// The name of the person.
+    pub user: String,
+    /// Whether it is of the team that asks, so that there is a page of it for them.
+    pub is_own: bool,
+}
 
 /// Somebody who holds something.
 #[derive(Debug, Clone)]
 pub struct Holder {
-    pub job: JobId,
-    /// The notebook that it is a session of, if it is one.
-    pub notebook: Option<NotebookId>,
-    pub name: String,
-    pub user: String,
+    pub run: Run,
     pub cpu_millis: u32,
     pub memory_bytes: u64,
     pub gpus: Vec<GpuUuid>,
@@ -37,7 +46,7 @@ pub struct Holder {
 #[derive(Debug, Clone)]
 pub struct QueueEntry {
     pub waiting: Waiting,
-    pub user: String,
+    pub run: Run,
     pub machine_type: String,
     pub workload: Workload,
     pub held_by: Vec<Holder>,
@@ -58,8 +67,9 @@ impl Services {
         let team = caller.team.clone();
         self.store
             .read(move |connection| {
-                let holders = holders(connection)?;
-                let by_id: HashMap<&JobId, &Holder> = holders.iter().map(|holder| (&holder.job, holder)).collect();
+                let mut people = People::new(&team);
+                let holders = holders(connection, &mut people)?;
+                let by_id: HashMap<&JobId, &Holder> = holders.iter().map(|holder| (&holder.run.id, holder)).collect();
                 let mut entries = Vec::new();
                 for waiting in waiting.iter().take(limit) {
                     // It may have gone on since the loop looked.
@@ -67,7 +77,7 @@ impl Services {
                     let here = found.filter(|workload| workload.team == team && workload.state == State::Pending);
                     let Some(workload) = here else { continue };
                     entries.push(QueueEntry {
-                        user: teams::user_name(connection, &workload.user)?.unwrap_or_default(),
+                        run: people.run(connection, &workload)?,
                         machine_type: workloads::spec(connection, workload.seq)?.machine_type,
                         workload,
                         held_by: waiting
@@ -84,33 +94,45 @@ impl Services {
     }
 }
 
-/// Returns the notebook that a workload is a session of.
-pub fn notebook_of(kind: &Kind) -> Option<NotebookId> {
-    match kind {
-        Kind::Notebook(id) => Some(id.clone()),
-        Kind::Job | Kind::TensorBoard(_) => None,
+/// Tells whose runs are, each person looked up once.
+pub(super) struct People<'a> {
+    team: &'a TeamId,
+    names: HashMap<UserId, String>,
+}
+
+impl<'a> People<'a> {
+    /// Begins to tell `team`.
+    pub fn new(team: &'a TeamId) -> Self {
+        Self { team, names: HashMap::new() }
+    }
+
+    /// Returns a workload as people know it.
+    pub fn run(&mut self, connection: &rusqlite::Connection, workload: &Workload) -> Result<Run, StoreError> {
+        let user = match self.names.get(&workload.user) {
+            Some(name) => name.clone(),
+            None => {
+                let name = teams::user_name(connection, &workload.user)?.unwrap_or_default();
+                self.names.insert(workload.user.clone(), name.clone());
+                name
+            }
+        };
+        Ok(Run {
+            id: workload.id.clone(),
+            kind: workload.kind.clone(),
+            name: workloads::name_now(connection, workload)?,
+            user,
+            is_own: workload.team == *self.team,
+        })
     }
 }
 
 /// Returns everybody who holds cores, memory and GPUs.
-pub(super) fn holders(connection: &rusqlite::Connection) -> Result<Vec<Holder>, ServiceError> {
-    let mut names: HashMap<UserId, String> = HashMap::new();
+pub(super) fn holders(connection: &rusqlite::Connection, people: &mut People<'_>) -> Result<Vec<Holder>, StoreError> {
     let mut holders = Vec::new();
     for workload in workloads::holding(connection)? {
-        let user = match names.get(&workload.user) {
-            Some(name) => name.clone(),
-            None => {
-                let name = teams::user_name(connection, &workload.user)?.unwrap_or_default();
-                names.insert(workload.user.clone(), name.clone());
-                name
-            }
-        };
         holders.push(Holder {
+            run: people.run(connection, &workload)?,
             until: workload.deadline(),
-            notebook: notebook_of(&workload.kind),
-            job: workload.id,
-            name: workload.name,
-            user,
             cpu_millis: workload.needs.cpu_millis,
             memory_bytes: workload.needs.memory_bytes,
             share: workload.needs.gpu_share,

@@ -310,20 +310,38 @@ class MockBox {
   gpus() {
     const gpu = (index, use, used, extra) => ({ uuid: `GPU-000${index}`, index, name: "NVIDIA H100 80GB HBM3", memoryBytes: 80 * GIB, kind: "whole", parent: null, migProfile: null, numaNode: index >> 1, pciBusId: `0000:0${index}:00.0`, health: "healthy", healthReason: null, utilizationPercent: use, memoryUsedBytes: used * GIB, temperatureCelsius: 38 + use / 3, powerWatts: 90 + use * 5.6, powerLimitWatts: 700, holders: [], foreign: [], avoided: false, ...extra });
     const items = [
-      gpu(0, 96, 61, { temperatureCelsius: 68, holders: [{ jobId: "js8", name: "resnet50-baseline", user: "ada" }] }),
+      gpu(0, 96, 61, { temperatureCelsius: 68, holders: [{ kind: "job", jobId: "js8", notebookId: null, tensorboardId: null, name: "resnet50-baseline", user: "ada", own: true }] }),
       gpu(1, 18, 22, { temperatureCelsius: 44, avoided: true, foreign: [{ pid: 4411, user: "root", command: "python3 -m vllm.entrypoints.openai.api_server --model mistral", memoryBytes: 22 * GIB }] }),
-      gpu(2, 99, 74, { temperatureCelsius: 71, holders: [{ jobId: "js7", name: "train-whisper", user: "grace" }] }),
-      gpu(3, 97, 74, { temperatureCelsius: 70, holders: [{ jobId: "js7", name: "train-whisper", user: "grace" }] }),
+      gpu(2, 99, 74, { temperatureCelsius: 71, holders: [{ kind: "job", jobId: "js7", notebookId: null, tensorboardId: null, name: "train-whisper", user: "grace", own: true }] }),
+      gpu(3, 97, 74, { temperatureCelsius: 70, holders: [{ kind: "job", jobId: "js7", notebookId: null, tensorboardId: null, name: "train-whisper", user: "grace", own: true }] }),
     ];
     return { items: this.jobs.length ? items : [], next: null, driverVersion: this.jobs.length ? "570.86.10" : null, cudaVersion: this.jobs.length ? "12.8" : null, unavailable: this.jobs.length ? null : "The NVIDIA library is not installed.", links: [{ a: "GPU-0000", b: "GPU-0001", link: "nvlink:18" }, { a: "GPU-0002", b: "GPU-0003", link: "nvlink:18" }, { a: "GPU-0000", b: "GPU-0002", link: "system" }] };
   }
 
+  /** Who holds a place or waits for one: jobs, and the sessions of notebooks and TensorBoards. */
+  runs() {
+    const of = (kind, field) => (one) => {
+      const type = this.machineTypes.find(({ name }) => name === one.machineType);
+      return { kind, jobId: one.session.id, notebookId: null, tensorboardId: null, [field]: one.id, name: one.name, user: one.user.name, own: true, state: one.state, phase: one.phase, queue: one.queue, machineType: one.machineType, resources: type, gpus: one.session.gpus, startedAt: one.session.startedAt, createdAt: one.session.createdAt, until: one.session.shutsDownAt };
+    };
+    const until = (job) => (job.timeLimitSeconds && job.startedAt ? new Date(Date.parse(job.startedAt) + job.timeLimitSeconds * 1000).toISOString() : null);
+    const live = (one) => one.session && one.phase;
+    return [
+      ...this.jobs.filter(({ phase }) => phase).map((job) => ({ kind: "job", jobId: job.id, notebookId: null, tensorboardId: null, name: job.name, user: job.user.name, own: true, state: job.state, phase: job.phase, queue: job.queue, machineType: job.machineType, resources: job.resources, gpus: job.gpus, startedAt: job.startedAt, createdAt: job.createdAt, until: until(job) })),
+      ...this.notebooks.all.map(({ id }) => this.notebooks.find(id)).filter(live).map(of("notebook", "notebookId")),
+      ...this.boards.all.filter(live).map(of("tensorboard", "tensorboardId")),
+    ];
+  }
+
   queue() {
-    const waiting = this.jobs.filter((job) => job.phase === "queued");
-    const running = this.jobs.filter((job) => job.state === "running");
+    const name = ({ kind, jobId, notebookId, tensorboardId, name, user, own }) => ({ kind, jobId, notebookId, tensorboardId, name, user, own });
+    const runs = this.runs();
+    const running = runs.filter(({ state }) => state === "running");
+    const heldBy = running.filter(({ gpus }) => gpus.length).map((run) => ({ ...name(run), gpus: run.gpus, until: run.until }));
+    const waiting = runs.filter(({ phase }) => phase === "queued").toSorted((a, b) => (a.queue?.position ?? 0) - (b.queue?.position ?? 0));
     return {
-      items: waiting.map((job, i) => ({ jobId: job.id, name: job.name, user: job.user.name, machineType: job.machineType, position: i + 1, reason: job.queue?.reason ?? "", needs: job.resources, heldBy: running.filter((other) => other.gpus.length).map((other) => ({ jobId: other.id, name: other.name, user: other.user.name, gpus: other.gpus, until: null })), expectedStart: job.queue?.expectedStart ?? null, since: job.createdAt })),
-      running: running.map((job) => ({ jobId: job.id, name: job.name, user: job.user.name, gpus: job.gpus, cpuMillis: job.resources.cpuMillis, memoryBytes: job.resources.memoryBytes, startedAt: job.startedAt, until: job.timeLimitSeconds ? new Date(Date.parse(job.startedAt) + job.timeLimitSeconds * 1000).toISOString() : null })),
+      items: waiting.map((run, i) => ({ ...name(run), machineType: run.machineType, position: i + 1, reason: run.queue?.reason ?? "", needs: run.resources, heldBy: run.resources.gpus ? heldBy : [], expectedStart: run.queue?.expectedStart ?? null, since: run.createdAt })),
+      running: running.map((run) => ({ ...name(run), gpus: run.gpus, cpuMillis: run.resources.cpuMillis, memoryBytes: run.resources.memoryBytes, startedAt: run.startedAt, until: run.until })),
     };
   }
 
