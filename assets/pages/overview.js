@@ -3,6 +3,7 @@ import { html, nothing, repeat } from "/html.js";
 import { api, addresses } from "/api.js";
 import { bytes, cores, count, jobAsCurl, percent, userName } from "/format.js";
 import { Page } from "/components/page.js";
+import { end, expectationInShort, holders } from "/components/queue-place.js";
 import { Resource } from "/components/resource.js";
 import { empty } from "/components/states.js";
 import { RUN_KINDS, runIcon, runName } from "/components/run-name.js";
@@ -117,7 +118,7 @@ export default class OverviewPage extends Page {
         <span class="row-tight">${runIcon(run)}${runName(run, "cut row-link")}</span>
         <span class="small nowrap">${run.startedAt ? html`<time-ago at=${run.startedAt} until=""></time-ago>` : html`<span class="quiet">starting</span>`}</span>
         <span class="tiny quiet cut">${RUN_KINDS[run.kind].word} · ${userName(run.user)} · ${cores(run.cpuMillis)} · ${bytes(run.memoryBytes)}${run.gpus?.length ? ` · ${count(run.gpus.length, "GPU")}` : ""}</span>
-        <span class="tiny quiet nowrap">${run.until ? html`ends <time-ago at=${run.until}></time-ago>` : "no time limit"}</span>
+        <span class="tiny quiet nowrap">${run.until || run.idleAt ? end(run, "") : "no time limit"}</span>
       </li>`)}</ul>`;
   }
 
@@ -126,10 +127,10 @@ export default class OverviewPage extends Page {
     return html`<ul class="work-list">${repeat(items, (run) => run.jobId, (run) => html`
       <li>
         <span class="row-tight"><span class="position" aria-label="Position ${run.position}">${run.position}</span>${runIcon(run)}${runName(run, "cut row-link")}</span>
-        <span class="small nowrap quiet">${run.expectedStart ? html`starts <time-ago at=${run.expectedStart}></time-ago>` : html`since <time-ago at=${run.since} until=""></time-ago>`}</span>
+        <span class="small nowrap quiet">${expectationInShort(run)}</span>
         <span class="small soft">${run.reason}</span>
         <span class="tiny quiet nowrap">${RUN_KINDS[run.kind].word} · ${run.machineType}</span>
-        ${run.heldBy?.length ? html`<span class="tiny quiet">Held by ${run.heldBy.map((holder, i) => html`${i ? ", " : ""}${runName(holder)} (${userName(holder.user)})`)}</span>` : nothing}
+        <span class="tiny quiet">${holders(run)}</span>
       </li>`)}</ul>`;
   }
 

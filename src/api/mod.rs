@@ -25,6 +25,7 @@ pub mod paging;
 pub mod problem;
 pub mod projects;
 pub mod queue;
+mod queue_place;
 pub mod request_id;
 pub mod router;
 mod run_name;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Json, Problem, Query, run_name::RunName};
+use super::{Json, Problem, Query, queue_place::QueuePlace, run_name::RunName};
 use crate::{
     domain::{caller::Caller, time::Timestamp},
     service::{
@@ -48,16 +48,9 @@ pub struct WaitingView {
     #[serde(flatten)]
     run: RunName,
     machine_type: String,
-    /// 1 is next.
-    position: u32,
-    /// What it waits for, for a person.
-    reason: String,
     needs: NeedsView,
-    /// Who holds what it needs.
-    held_by: Vec<BlockerView>,
-    /// When it starts if everything runs to its time limit; null where that cannot be said.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    expected_start: Option<Timestamp>,
+    #[serde(flatten)]
+    place: QueuePlace,
     #[schema(value_type = String, format = DateTime)]
     since: Timestamp,
 }
@@ -70,19 +63,6 @@ pub struct NeedsView {
     cpu_millis: u32,
     memory_bytes: u64,
     gpus: u32,
-}
-
-/// A job or session that holds what another needs.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct BlockerView {
-    #[serde(flatten)]
-    run: RunName,
-    /// UUIDs.
-    gpus: Vec<String>,
-    /// When its time limit ends it.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    until: Option<Timestamp>,
 }
 
 /// A job or session that holds a place.
@@ -102,6 +82,9 @@ pub struct RunningView {
     /// When its time limit ends it.
     #[schema(value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,
+    /// When it stops by itself if nobody uses it until then.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    idle_at: Option<Timestamp>,
 }
 
 impl From<QueueEntry> for WaitingView {
@@ -110,22 +93,9 @@ impl From<QueueEntry> for WaitingView {
         Self {
             run: entry.run.into(),
             machine_type: entry.machine_type,
-            position: entry.waiting.position,
-            reason: entry.waiting.reason,
             needs: NeedsView { cpu_millis: needs.cpu_millis, memory_bytes: needs.memory_bytes, gpus: needs.gpus },
-            held_by: entry.held_by.into_iter().map(BlockerView::from).collect(),
-            expected_start: entry.waiting.expected_start,
+            place: entry.place.into(),
             since: entry.workload.created_at,
-        }
-    }
-}
-
-impl From<Holder> for BlockerView {
-    fn from(holder: Holder) -> Self {
-        Self {
-            run: holder.run.into(),
-            gpus: holder.gpus.iter().map(ToString::to_string).collect(),
-            until: holder.until,
         }
     }
 }
@@ -139,6 +109,7 @@ impl From<Holder> for RunningView {
             memory_bytes: holder.memory_bytes,
             started_at: holder.started_at,
             until: holder.until,
+            idle_at: holder.idle_at,
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::{
     },
     executor::{ContainerState, ContainerSummary, EngineError},
     scheduler::{self, Policy},
-    store::{StoreError, workloads},
+    store::{StoreError, idle_ends, workloads},
 };
 
 /// The label that says whose container it is.
@@ -215,11 +215,12 @@ impl Workloads {
             &self.known.iter().cloned().collect(),
             settings.avoid_busy_gpus,
         );
+        let idles = works.store.read(idle_ends::of_holders).await.context("reading what is idle")?;
         let waiting: Vec<_> = queue.iter().map(|workload| placement::waiting(workload)).collect();
         let running: Vec<_> = alive
             .iter()
             .filter(|workload| workload.state.holds_resources())
-            .map(|workload| placement::running(workload, now))
+            .map(|workload| placement::running(workload, idles.get(&workload.seq).copied(), now))
             .collect();
         let plan = scheduler::plan(now, &waiting, &running, &capacity, &Policy::default());
         let by_id: HashMap<&str, &Workload> = queue.iter().map(|workload| (workload.id.as_str(), *workload)).collect();
@@ -228,7 +229,7 @@ impl Workloads {
             .iter()
             .filter_map(|start| Some(((*by_id.get(&*start.id)?).clone(), start.gpus.clone())))
             .collect();
-        works.board.set_queue(placement::reasons(&plan));
+        works.board.set_queue(placement::reasons(&plan, &by_id));
         if places.is_empty() {
             return Ok(());
         }

@@ -208,6 +208,7 @@ fn running(holder: &Holder) -> Running {
         memory_bytes: holder.memory_bytes,
         gpus: holder.gpus.iter().map(|uuid| (uuid.clone(), holder.share)).collect(),
         ends_at: holder.until,
+        idles_at: holder.idle_at,
     }
 }
 

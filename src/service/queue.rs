@@ -12,7 +12,7 @@ use crate::{
         time::Timestamp,
         workload::{Kind, State, Workload},
     },
-    store::{StoreError, teams, workloads},
+    store::{StoreError, idle_ends, teams, workloads},
 };
 
 /// A job, or a session of something, as people know it.
@@ -40,16 +40,36 @@ pub struct Holder {
     pub started_at: Option<Timestamp>,
     /// When its time limit ends it.
     pub until: Option<Timestamp>,
+    /// When it stops by itself if nobody uses it until then.
+    pub idle_at: Option<Timestamp>,
+}
+
+/// Somebody for whom another waits.
+#[derive(Debug, Clone)]
+pub struct Blocker {
+    pub run: Run,
+    /// None of one that waits as well, and only goes first.
+    pub gpus: Vec<GpuUuid>,
+    pub until: Option<Timestamp>,
+    pub idle_at: Option<Timestamp>,
+    pub waits: bool,
+}
+
+/// Where something stands in the queue, and why.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub waiting: Waiting,
+    /// Who holds what it needs, or goes first; `None` where that was not looked up, as for lists.
+    pub held_by: Option<Vec<Blocker>>,
 }
 
 /// Somebody who waits.
 #[derive(Debug, Clone)]
 pub struct QueueEntry {
-    pub waiting: Waiting,
+    pub place: Place,
     pub run: Run,
     pub machine_type: String,
     pub workload: Workload,
-    pub held_by: Vec<Holder>,
 }
 
 /// The queue, next first, and who holds places now.
@@ -80,18 +100,67 @@ impl Services {
                         run: people.run(connection, &workload)?,
                         machine_type: workloads::spec(connection, workload.seq)?.machine_type,
                         workload,
-                        held_by: waiting
-                            .held_by
-                            .iter()
-                            .filter_map(|id| by_id.get(id).map(|holder| (*holder).clone()))
-                            .collect(),
-                        waiting: waiting.clone(),
+                        place: Place {
+                            held_by: Some(blockers(connection, waiting, &by_id, &mut people)?),
+                            waiting: waiting.clone(),
+                        },
                     });
                 }
                 Ok(Queue { waiting: entries, holders })
             })
             .await
     }
+
+    /// Adds to a place in the queue who holds what is waited for there.
+    pub(super) async fn explain_wait(
+        &self,
+        caller: &Caller,
+        place: Option<Place>,
+    ) -> Result<Option<Place>, ServiceError> {
+        let Some(Place { waiting, .. }) = place else { return Ok(None) };
+        let team = caller.team.clone();
+        self.store
+            .read(move |connection| {
+                let mut people = People::new(&team);
+                let holders = holders(connection, &mut people)?;
+                let by_id = holders.iter().map(|holder| (&holder.run.id, holder)).collect();
+                let held_by = blockers(connection, &waiting, &by_id, &mut people)?;
+                Ok(Some(Place { waiting, held_by: Some(held_by) }))
+            })
+            .await
+    }
+}
+
+impl From<Waiting> for Place {
+    fn from(waiting: Waiting) -> Self {
+        Self { waiting, held_by: None }
+    }
+}
+
+impl From<&Holder> for Blocker {
+    fn from(holder: &Holder) -> Self {
+        let Holder { run, gpus, until, idle_at, .. } = holder.clone();
+        Self { run, gpus, until, idle_at, waits: false }
+    }
+}
+
+/// Returns for whom somebody waits, as far as they still hold something or wait themselves.
+fn blockers(
+    connection: &rusqlite::Connection,
+    waiting: &Waiting,
+    holders: &HashMap<&JobId, &Holder>,
+    people: &mut People<'_>,
+) -> Result<Vec<Blocker>, StoreError> {
+    let mut blockers = Vec::new();
+    for id in &waiting.held_by {
+        if let Some(holder) = holders.get(id) {
+            blockers.push(Blocker::from(*holder));
+        } else if let Some(first) = workloads::get(connection, id)?.filter(|first| first.state == State::Pending) {
+            let run = people.run(connection, &first)?;
+            blockers.push(Blocker { run, gpus: Vec::new(), until: None, idle_at: None, waits: true });
+        }
+    }
+    Ok(blockers)
 }
 
 /// Tells whose runs are, each person looked up once.
@@ -129,10 +198,12 @@ impl<'a> People<'a> {
 /// Returns everybody who holds cores, memory and GPUs.
 pub(super) fn holders(connection: &rusqlite::Connection, people: &mut People<'_>) -> Result<Vec<Holder>, StoreError> {
     let mut holders = Vec::new();
+    let idles = idle_ends::of_holders(connection)?;
     for workload in workloads::holding(connection)? {
         holders.push(Holder {
             run: people.run(connection, &workload)?,
             until: workload.deadline(),
+            idle_at: idles.get(&workload.seq).copied(),
             cpu_millis: workload.needs.cpu_millis,
             memory_bytes: workload.needs.memory_bytes,
             share: workload.needs.gpu_share,

@@ -50,7 +50,7 @@ class MockBox {
     this.secrets.push({ id: "se1", name: "HF_TOKEN", scope: "team", projectId: null, createdAt: ago(8e5), updatedAt: ago(4e4) }, { id: "se2", name: "S3_KEY", scope: "project", projectId: "pr2", createdAt: ago(8e4), updatedAt: ago(8e4) });
     this.keys.push({ id: "ke2", name: "laptop", scope: "write", user: "ada", createdAt: ago(3e5), expiresAt: ago(-6e6), lastUsedAt: ago(600), revokedAt: null, current: false }, { id: "ke3", name: "old ci", scope: "read", user: "grace", createdAt: ago(5e5), expiresAt: null, lastUsedAt: null, revokedAt: ago(1e4), current: false });
     const gpu = (index) => ({ uuid: `GPU-000${index}`, name: "NVIDIA H100 80GB HBM3", index });
-    this.add({ id: "js9", name: "eval-large", state: "pending", phase: "queued", machineType: "gpu-4", command: "python eval.py --model large --split test", project: 2, tags: ["eval"], ago: 840, queue: { position: 1, reason: "Needs 4 GPUs; 1 is free. resnet50-baseline and train-whisper hold the others.", expectedStart: ago(-5400) } });
+    this.add({ id: "js9", name: "eval-large", state: "pending", phase: "queued", machineType: "gpu-4", command: "python eval.py --model large --split test", project: 2, tags: ["eval"], ago: 840, queue: { position: 1, reason: "needs 4 GPUs; 1 of 4 is free", expectedStart: ago(-11_400) } });
     this.add({ id: "js8", name: "resnet50-baseline", state: "running", phase: "running", machineType: "gpu-1", gpus: [gpu(0)], command: "python train.py --arch resnet50 --epochs 90 --batch-size 256", project: 2, tags: ["vision", "baseline"], ago: 3000, setup: 42, started: 2950, timeLimitSeconds: 14400, ports: [{ container: 6006, host: 16006, url: "http://127.0.0.1:16006/" }] });
     this.add({ id: "js7", name: "train-whisper", state: "running", phase: "running", machineType: "gpu-2", gpus: [gpu(2), gpu(3)], command: ["torchrun", "--nproc-per-node", "2", "train.py"], project: 3, user: "grace", ago: 9000, setup: 100, started: 8890 });
     this.add({ id: "js6", name: "pull-cuda", state: "pending", phase: "preparing", machineType: "gpu-1", command: "nvidia-smi", project: 1, ago: 35, progress: { what: "Pulling nvcr/cuda:12.8", doneBytes: 1.3 * GIB, totalBytes: 3.4 * GIB } });
@@ -322,12 +322,12 @@ class MockBox {
   runs() {
     const of = (kind, field) => (one) => {
       const type = this.machineTypes.find(({ name }) => name === one.machineType);
-      return { kind, jobId: one.session.id, notebookId: null, tensorboardId: null, [field]: one.id, name: one.name, user: one.user.name, own: true, state: one.state, phase: one.phase, queue: one.queue, machineType: one.machineType, resources: type, gpus: one.session.gpus, startedAt: one.session.startedAt, createdAt: one.session.createdAt, until: one.session.shutsDownAt };
+      return { kind, jobId: one.session.id, notebookId: null, tensorboardId: null, [field]: one.id, name: one.name, user: one.user.name, own: true, state: one.state, phase: one.phase, queue: one.queue, machineType: one.machineType, resources: type, gpus: one.session.gpus, startedAt: one.session.startedAt, createdAt: one.session.createdAt, until: one.session.shutsDownAt, idleAt: one.session.idleAt };
     };
     const until = (job) => (job.timeLimitSeconds && job.startedAt ? new Date(Date.parse(job.startedAt) + job.timeLimitSeconds * 1000).toISOString() : null);
     const live = (one) => one.session && one.phase;
     return [
-      ...this.jobs.filter(({ phase }) => phase).map((job) => ({ kind: "job", jobId: job.id, notebookId: null, tensorboardId: null, name: job.name, user: job.user.name, own: true, state: job.state, phase: job.phase, queue: job.queue, machineType: job.machineType, resources: job.resources, gpus: job.gpus, startedAt: job.startedAt, createdAt: job.createdAt, until: until(job) })),
+      ...this.jobs.filter(({ phase }) => phase).map((job) => ({ kind: "job", jobId: job.id, notebookId: null, tensorboardId: null, name: job.name, user: job.user.name, own: job.own ?? true, state: job.state, phase: job.phase, queue: job.queue, machineType: job.machineType, resources: job.resources, gpus: job.gpus, startedAt: job.startedAt, createdAt: job.createdAt, until: until(job), idleAt: null })),
       ...this.notebooks.all.map(({ id }) => this.notebooks.find(id)).filter(live).map(of("notebook", "notebookId")),
       ...this.boards.all.filter(live).map(of("tensorboard", "tensorboardId")),
     ];
@@ -337,12 +337,24 @@ class MockBox {
     const name = ({ kind, jobId, notebookId, tensorboardId, name, user, own }) => ({ kind, jobId, notebookId, tensorboardId, name, user, own });
     const runs = this.runs();
     const running = runs.filter(({ state }) => state === "running");
-    const heldBy = running.filter(({ gpus }) => gpus.length).map((run) => ({ ...name(run), gpus: run.gpus, until: run.until }));
     const waiting = runs.filter(({ phase }) => phase === "queued").toSorted((a, b) => (a.queue?.position ?? 0) - (b.queue?.position ?? 0));
     return {
-      items: waiting.map((run, i) => ({ ...name(run), machineType: run.machineType, position: i + 1, reason: run.queue?.reason ?? "", needs: run.resources, heldBy: run.resources.gpus ? heldBy : [], expectedStart: run.queue?.expectedStart ?? null, since: run.createdAt })),
-      running: running.map((run) => ({ ...name(run), gpus: run.gpus, cpuMillis: run.resources.cpuMillis, memoryBytes: run.resources.memoryBytes, startedAt: run.startedAt, until: run.until })),
+      items: waiting.map((run, i) => ({ ...name(run), machineType: run.machineType, ...this.place(run), position: i + 1, needs: run.resources, since: run.createdAt })),
+      running: running.map((run) => ({ ...name(run), gpus: run.gpus, cpuMillis: run.resources.cpuMillis, memoryBytes: run.resources.memoryBytes, startedAt: run.startedAt, until: run.until, idleAt: run.idleAt })),
     };
+  }
+
+  /** The place of one that waits, with who holds what it needs, as its own page has it. */
+  place({ jobId, queue, resources }) {
+    const blocks = ({ kind, jobId: id, notebookId, tensorboardId, name, user, own, gpus, until, idleAt }) => ({ kind, jobId: id, notebookId, tensorboardId, name, user, own, gpus, until, idleAt, waits: false });
+    const heldBy = this.runs().filter((run) => run.jobId !== jobId && run.state === "running" && (!resources.gpus || run.gpus.length)).map(blocks);
+    return { reason: "", expectedStart: null, expectedIfIdle: null, ...queue, heldBy };
+  }
+
+  /** One of the API's views with its place in the queue, where it waits. */
+  placed(view) {
+    const run = view?.queue && this.runs().find(({ jobId }) => jobId === (view.session?.id ?? view.id));
+    return run ? { ...view, queue: this.place(run) } : view;
   }
 
   subscribe(send) {
