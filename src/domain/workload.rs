@@ -130,6 +130,15 @@ impl Kind {
         }
     }
 
+    /// Returns that word as the first of a sentence.
+    pub fn capitalised(&self) -> &'static str {
+        match self {
+            Self::Job => "Job",
+            Self::Notebook(_) => "Notebook",
+            Self::TensorBoard(_) => "TensorBoard",
+        }
+    }
+
     /// Returns what people call run `id`: by what it is a session of, if it is one.
     pub fn called(&self, id: &JobId) -> String {
         format!("{} {}", self.word(), self.parent().unwrap_or(id.as_str()))

@@ -14,6 +14,12 @@ pub struct Refusal {
     pub code: &'static str,
     /// What happened and what to do.
     pub detail: String,
+    /// Heads the page, where the status alone says too little.
+    pub title: Option<String>,
+    /// What a person wants to know instead of the detail, each a sentence or more.
+    pub facts: Vec<String>,
+    /// The same for programs: fields of the document.
+    pub known: serde_json::Value,
     /// The last lines that the container printed.
     pub log: Vec<String>,
     /// Where a person can go on, with what is there.
@@ -25,7 +31,17 @@ pub struct Refusal {
 impl Refusal {
     /// Says why not.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), log: Vec::new(), link: None, retry_after: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            title: None,
+            facts: Vec::new(),
+            known: serde_json::Value::Null,
+            log: Vec::new(),
+            link: None,
+            retry_after: None,
+        }
     }
 
     /// Says that a message cannot be understood in one way alone.
@@ -66,6 +82,9 @@ impl Refusal {
             "type": "about:blank", "title": title, "status": self.status.as_u16(),
             "code": self.code, "detail": self.detail,
         });
+        if let (serde_json::Value::Object(known), Some(document)) = (&self.known, document.as_object_mut()) {
+            document.extend(known.clone());
+        }
         if !self.log.is_empty() {
             document["log"] = self.log.as_slice().into();
         }
@@ -76,14 +95,16 @@ impl Refusal {
         let again = self.retry_after.map(|seconds| format!("<meta http-equiv=\"refresh\" content=\"{seconds}\">"));
         let link = self.link.as_ref().map(|(url, words)| format!("<p><a href=\"{}\">{words}</a></p>", escaped(url)));
         let log = (!self.log.is_empty()).then(|| format!("<pre>{}</pre>", escaped(&self.log.join("\n"))));
-        let title = self.status.canonical_reason().unwrap_or("Refused");
+        let title = self.title.as_deref().or(self.status.canonical_reason()).unwrap_or("Refused");
+        let title = escaped(title);
+        let told = if self.facts.is_empty() { std::slice::from_ref(&self.detail) } else { &self.facts };
+        let told: String = told.iter().map(|fact| format!("<p>{}</p>", escaped(fact))).collect();
         format!(
             "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
              {}<title>{title}</title><style>body{{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:15vh auto;padding:0 1rem;\
-             color-scheme:light dark}}pre{{overflow:auto;padding:1rem;border:1px solid #8884;border-radius:6px}}</style>\
-             <h1>{title}</h1><p>{}</p>{}{}</html>\n",
+             color-scheme:light dark}}pre{{overflow:auto;padding:1rem;border:1px solid #8884;border-radius:6px}}h1{{font-size:1.5rem;overflow-wrap:anywhere}}</style>\
+             <h1>{title}</h1>{told}{}{}</html>\n",
             again.unwrap_or_default(),
-            escaped(&self.detail),
             log.unwrap_or_default(),
             link.unwrap_or_default(),
         )
@@ -146,5 +167,17 @@ mod tests {
         let page = refusal.page();
         assert!(!page.contains("<script") && !page.contains("<b>") && !page.contains('\u{1b}'), "{page}");
         assert!(page.contains("&lt;script&gt;"));
+        refusal.title = Some("notebook “<script>”".to_owned());
+        refusal.facts = vec!["held by <img src=x>".to_owned()];
+        let page = refusal.page();
+        assert!(!page.contains("<script") && !page.contains("<img"), "{page}");
+    }
+
+    #[test]
+    fn programs_are_told_what_is_known_beside_what_they_know() {
+        let mut refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not_running_yet", "later");
+        refusal.known = serde_json::json!({ "name": "lab" });
+        let document: serde_json::Value = serde_json::from_str(&refusal.document()).unwrap();
+        assert_eq!((&document["code"], &document["name"]), (&"not_running_yet".into(), &"lab".into()));
     }
 }
