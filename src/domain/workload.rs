@@ -494,6 +494,14 @@ impl Workload {
         (self.kind.as_str(), self.kind.parent().unwrap_or(self.id.as_str()))
     }
 
+    /// Names it at the beginning of a line of the daemon's log: `Job js…`, `Session js… of notebook n…`.
+    pub fn title(&self) -> String {
+        match self.kind.parent() {
+            None => format!("Job {}", self.id),
+            Some(parent) => format!("Session {} of {} {parent}", self.id, self.kind.word()),
+        }
+    }
+
     /// Returns what it is busy with; `None` when it is over and tidied.
     pub fn phase(&self, now: Timestamp) -> Option<Phase> {
         Some(match self.state {

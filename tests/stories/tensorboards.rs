@@ -314,4 +314,6 @@ fn who_waits_for_a_tensorboard_is_told_its_name_and_when_it_stops_by_itself() {
 
     assert_eq!(daemon.post(&format!("/tensorboards/{holder}/stop"), &json!({})).status, 200);
     wait_until_ready(&daemon, &board);
+    let of = |board: &str| format!(" of TensorBoard {board}: stopped because somebody asked for it");
+    daemon.wait_until("its line in the log", || daemon.log().contains(&of(&holder)).then_some(()));
 }
