@@ -139,7 +139,7 @@ async fn list(
 
 #[cfg(test)]
 mod tests {
-    use crate::api::router::tests::busy_box;
+    use crate::{api::router::tests::busy_box, domain::board::Waiting};
 
     #[tokio::test]
     async fn the_queue_says_who_waits_for_whom() {
@@ -147,6 +147,28 @@ mod tests {
         let answer = api.ask("GET", "queue", None).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         insta::assert_snapshot!(serde_json::to_string_pretty(&answer.body).unwrap());
+    }
+
+    #[tokio::test]
+    async fn who_goes_first_is_told_apart_from_who_holds_something_on_the_page_of_the_job_too() {
+        let api = busy_box().await;
+        let body = serde_json::json!({ "name": "later", "image": "busybox", "command": "true" });
+        let later = api.ask("POST", "jobs", Some(body)).await.body["id"].as_str().unwrap().to_owned();
+        let mut queue = (*api.board.queue()).clone();
+        let behind = vec![queue[0].id.clone(), "js00000000000x".parse().unwrap()];
+        queue.push(Waiting { id: later.parse().unwrap(), position: 2, held_by: behind, ..queue[0].clone() });
+        api.board.set_queue(queue);
+        let shown = api.ask("GET", &format!("jobs/{later}"), None).await.body["queue"].clone();
+        let [first] = shown["heldBy"].as_array().unwrap().as_slice() else { panic!("{shown:#}") };
+        assert_eq!(
+            (&first["name"], &first["waits"]),
+            (&"waits".into(), &true.into()),
+            "who is over is nobody to wait for"
+        );
+        let listed = api.ask("GET", "queue", None).await.body["items"][1].clone();
+        assert_eq!((&listed["heldBy"], &listed["reason"]), (&shown["heldBy"], &shown["reason"]));
+        let in_list = api.ask("GET", "jobs", None).await.body["items"][0]["queue"].clone();
+        assert_eq!((&in_list["position"], in_list.get("heldBy")), (&2.into(), None));
     }
 
     #[tokio::test]

@@ -208,7 +208,8 @@ impl Proxy {
             id if id.parse::<TensorBoardId>().is_ok() => "tensorboards",
             _ => "jobs",
         };
-        let link = self.control.as_ref().map(|control| (format!("{control}/{pages}/{id}"), "Open it in the web UI"));
+        let url = self.control.as_ref().map(|control| format!("{control}/{pages}/{id}"));
+        let link = url.map(|url| Box::new((url, "Open it in the web UI")));
         Refusal { link, ..refusal }
     }
 

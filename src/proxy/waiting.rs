@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::refusal::Refusal;
+use super::refusal::{Known, Refusal};
 use crate::{
     domain::{
         bytes::Bytes,
@@ -37,20 +37,22 @@ pub fn refusal(detail: String, known: Option<NotYet>) -> Refusal {
         (Some(Phase::Backoff), None) => "waits to be tried again",
         _ => "is starting",
     };
-    refusal.title = Some(format!("{} “{}” {doing}", run.kind.capitalised(), run.name));
-    refusal.known = json!({ "kind": run.kind.as_str(), "name": run.name });
+    let title = format!("{} “{}” {doing}", run.kind.capitalised(), run.name);
+    let mut fields = json!({ "kind": run.kind.as_str(), "name": run.name });
+    let mut facts = Vec::new();
     if let Some(progress) = progress {
-        refusal.facts.push(match (progress.done_bytes, progress.total_bytes) {
+        facts.push(match (progress.done_bytes, progress.total_bytes) {
             (Some(done), Some(total)) => format!("{}: {} of {}", progress.what, Bytes(done), Bytes(total)),
             _ => progress.what,
         });
     }
     if let Some(place) = place {
         refusal.retry_after = Some(QUEUED);
-        refusal.facts.extend(told(&place, now));
-        refusal.known["queue"] = document(&place);
+        facts.extend(told(&place, now));
+        fields["queue"] = document(&place);
     }
-    refusal.facts.push("This page goes on by itself when it answers.".to_owned());
+    facts.push("This page goes on by itself when it answers.".to_owned());
+    refusal.known = Some(Box::new(Known { title, facts, fields }));
     refusal
 }
 
@@ -163,9 +165,11 @@ mod tests {
         let notebook = holder(Kind::Notebook("n000000000".parse().unwrap()), "lab", Some(20), Some(600));
         let job = holder(Kind::Job, "train", None, Some(125));
         let refusal = refusal("tb0123456789 does not run yet".to_owned(), Some(waiting(vec![notebook, job])));
-        assert_eq!(refusal.title.as_deref(), Some("TensorBoard “<b>sweep</b>” waits for its place"));
+        assert_eq!(refusal.retry_after, Some(QUEUED));
+        let known = refusal.known.unwrap();
+        assert_eq!(known.title, "TensorBoard “<b>sweep</b>” waits for its place");
         assert_eq!(
-            refusal.facts,
+            known.facts,
             [
                 "Number 2 in the queue: needs 1 GPU; none of 2 is free.",
                 "Held by notebook “lab” (ada, stops by itself in 20 min if nobody uses it, ends in 10 h); \
@@ -174,16 +178,16 @@ mod tests {
                 "This page goes on by itself when it answers.",
             ]
         );
-        assert_eq!((&refusal.known["queue"]["position"], refusal.retry_after), (&json!(2), Some(QUEUED)));
+        assert_eq!((&known.fields["name"], &known.fields["queue"]["position"]), (&json!("<b>sweep</b>"), &json!(2)));
     }
 
     #[test]
     fn only_so_many_are_named_and_who_waits_as_well_goes_first() {
         let many = (0..9).map(|_| holder(Kind::Job, "train", None, None)).collect();
-        let facts = refusal(String::new(), Some(waiting(many))).facts;
+        let facts = refusal(String::new(), Some(waiting(many))).known.unwrap().facts;
         assert!(facts[1].ends_with("; job “train” (ada); 4 more."), "{facts:?}");
         let first = Blocker { waits: true, ..holder(Kind::Job, "big", None, None) };
-        let facts = refusal(String::new(), Some(waiting(vec![first]))).facts;
+        let facts = refusal(String::new(), Some(waiting(vec![first]))).known.unwrap().facts;
         assert_eq!(facts[1], "Goes first: job “big” (ada).");
     }
 
@@ -191,6 +195,6 @@ mod tests {
     fn what_could_not_be_looked_up_is_waited_for_all_the_same() {
         let refusal = refusal("n0 does not run yet".to_owned(), None);
         assert_eq!((refusal.status, refusal.retry_after), (StatusCode::SERVICE_UNAVAILABLE, Some(SOON)));
-        assert!(refusal.title.is_none() && refusal.facts.is_empty());
+        assert!(refusal.known.is_none());
     }
 }

@@ -135,3 +135,33 @@ pub fn all_wait(queue: &[&Workload], reason: &str) -> Vec<board::Waiting> {
     };
     queue.into_iter().zip(1..).map(entry).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::workload::{Kind, State, Wanted},
+        reconcile::step::tests::workload,
+        scheduler::Wait,
+    };
+
+    #[test]
+    fn who_goes_first_is_called_what_people_know_it_by() {
+        let first =
+            Workload { kind: Kind::Notebook("n000000000".parse().unwrap()), ..workload(Wanted::Run, State::Pending) };
+        let behind =
+            Behind { id: first.id.as_str().into(), higher_priority: false, gpus: true, at: None, backfill: false };
+        let wait = Wait {
+            id: "js0123456789zz".into(),
+            position: 2,
+            reason: WaitReason::Behind(behind),
+            held_by: [first.id.as_str().into()].into(),
+            expected_start: None,
+            expected_if_idle: Some(Timestamp(5)),
+        };
+        let plan = Plan { waits: vec![wait], ..Plan::default() };
+        let told = reasons(&plan, &HashMap::from([(first.id.as_str(), &first)])).remove(0);
+        assert_eq!(told.reason, "behind notebook n000000000, which has waited longer and gets the next free GPUs");
+        assert_eq!((told.held_by, told.expected_if_idle), (vec![first.id], Some(Timestamp(5))));
+    }
+}
