@@ -2,7 +2,7 @@
 import { html, nothing } from "/html.js";
 import { bytes, percent, userName } from "/format.js";
 import { Element, reactive } from "/components/element.js";
-import { runPage } from "/components/job-words.js";
+import { runIcon, runName } from "/components/run-name.js";
 import "/components/meter-bar.js";
 import "/components/ui-icon.js";
 
@@ -33,7 +33,7 @@ class GpuMeter extends Element {
       ${gpu.health === "healthy" ? nothing : html`<div class="small"><strong>${gpu.health}</strong>: ${gpu.healthReason ?? "no reason given"}</div>`}
       ${holders.length || foreign.length
         ? html`<div class="holders">
-            ${holders.map((job) => html`<div class="row-tight"><ui-icon name="play" size="s"></ui-icon><a class="link cut" href=${runPage(job)}>${job.name}</a><span class="quiet nowrap">${userName(job.user)}</span></div>`)}
+            ${holders.map((run) => html`<div class="row-tight">${runIcon(run)}${runName(run, "link cut")}<span class="quiet nowrap">${userName(run.user)}</span></div>`)}
             ${foreign.map((process) => html`<div class="row-tight" title="Process ${process.pid}, which gradientd did not start"><ui-icon name="terminal" size="s"></ui-icon><span class="cut mono">${process.command ?? `process ${process.pid}`}</span><span class="quiet nowrap">${process.user ?? "unknown"} · ${bytes(process.memoryBytes)}</span></div>`)}
           </div>`
         : nothing}`;

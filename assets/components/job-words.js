@@ -1,4 +1,5 @@
 // What a job's reason means and what to do next, in words.
+import { queueNote } from "/components/notebook-words.js";
 
 const NEXT = {
   exit_code: "Read the end of the log: the command itself said why.",
@@ -20,11 +21,6 @@ export function isFinished(job) {
   return FINISHED.includes(job.state);
 }
 
-/** The page of a run that holds or waits: a session of a notebook is on the notebook's. */
-export function runPage({ jobId, notebookId }) {
-  return notebookId ? `/notebooks/${notebookId}` : `/jobs/${jobId}`;
-}
-
 /** What is worth saying about a job beside its state: { tone, title, text, icon }, or null. */
 export function jobNote(job) {
   if (job.contact === "unknown" && !isFinished(job)) {
@@ -34,8 +30,7 @@ export function jobNote(job) {
     return { tone: "bad", icon: "circle-alert", title: job.message ?? `It ended: ${job.reason ?? job.state}.`, text: NEXT[job.reason] ?? "" };
   }
   if (job.phase === "queued") {
-    const place = job.queue?.position ? `Number ${job.queue.position} in the queue` : "In the queue";
-    return { tone: "waiting", icon: "clock", title: place, text: job.queue?.reason ?? job.message ?? "" };
+    return { ...queueNote(job), text: job.message ?? "" };
   }
   if (job.phase === "backoff") {
     return { tone: "waiting", icon: "clock", title: `Attempt ${job.attempt} of ${job.attempts} failed`, text: job.message ?? "The next attempt starts soon." };

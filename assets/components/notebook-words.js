@@ -47,10 +47,9 @@ export function notebookNote(notebook) {
   return null;
 }
 
-/** What is said of a session that waits for its machine. */
+/** What is said of a run that waits for its machine; the page says why it does where `queue` is there. */
 export function queueNote({ queue }) {
-  const { position, reason } = queue ?? {};
-  return { tone: "waiting", icon: "clock", title: position ? `Number ${position} in the queue` : "In the queue", text: reason ?? "" };
+  return { tone: "waiting", icon: "clock", title: queue?.position ? `Number ${queue.position} in the queue` : "In the queue", text: "", queue };
 }
 
 /** Which of its limits ends a session first, if nothing is done: { at, idle }, or null where none does. */

@@ -8,6 +8,7 @@ import { isFinished, jobNote } from "/components/job-words.js";
 import { jobData } from "/components/job-data.js";
 import { openWorkload } from "/components/open-workload.js";
 import { Page } from "/components/page.js";
+import { whyItWaits } from "/components/queue-place.js";
 import { Resource } from "/components/resource.js";
 import { tensorboardButton } from "/components/tensorboard-dialog.js";
 import { toast } from "/components/toast-list.js";
@@ -73,7 +74,7 @@ export default class JobPage extends Page {
   #note(job) {
     const note = jobNote(job);
     if (!note) return nothing;
-    return html`<div class="note" data-tone=${note.tone} role="status"><ui-icon name=${note.icon}></ui-icon><div><strong>${note.title}</strong>${note.text ? html`<div class="small soft">${note.text}</div>` : nothing}</div></div>`;
+    return html`<div class="note" data-tone=${note.tone} role="status"><ui-icon name=${note.icon}></ui-icon><div><strong>${note.title}</strong>${note.queue ? whyItWaits(note.queue) : note.text ? html`<div class="small soft">${note.text}</div>` : nothing}</div></div>`;
   }
 
   #progress({ progress }) {

@@ -8,6 +8,7 @@ import { isLive, notebookNote, phaseWord, whyNotOpen } from "/components/noteboo
 import { askFork, askShare, askStart } from "/components/notebook-dialogs.js";
 import { openWorkload } from "/components/open-workload.js";
 import { Page } from "/components/page.js";
+import { whyItWaits } from "/components/queue-place.js";
 import { Resource } from "/components/resource.js";
 import { empty } from "/components/states.js";
 import { toast } from "/components/toast-list.js";
@@ -101,7 +102,7 @@ export default class NotebookPage extends Page {
   #note(notebook, own) {
     const note = notebookNote(notebook);
     if (!note) return nothing;
-    return html`<div class="note" data-tone=${note.tone} role="status"><ui-icon name=${note.icon}></ui-icon><div><strong>${note.title}</strong>${note.text || note.log ? html`<div class="small soft">${note.text} ${note.log && own ? html`<a class="link" href="/notebooks/${notebook.id}/log">Read its log</a>` : nothing}</div>` : nothing}</div></div>`;
+    return html`<div class="note" data-tone=${note.tone} role="status"><ui-icon name=${note.icon}></ui-icon><div><strong>${note.title}</strong>${note.queue ? whyItWaits(note.queue) : nothing}${note.text || note.log ? html`<div class="small soft">${note.text} ${note.log && own ? html`<a class="link" href="/notebooks/${notebook.id}/log">Read its log</a>` : nothing}</div>` : nothing}</div></div>`;
   }
 
   #progress({ progress }) {

@@ -3,9 +3,10 @@ import { html, nothing, repeat } from "/html.js";
 import { api, addresses } from "/api.js";
 import { bytes, cores, count, jobAsCurl, percent, userName } from "/format.js";
 import { Page } from "/components/page.js";
+import { end, expectationInShort, holders } from "/components/queue-place.js";
 import { Resource } from "/components/resource.js";
 import { empty } from "/components/states.js";
-import { runPage } from "/components/job-words.js";
+import { RUN_KINDS, runIcon, runName } from "/components/run-name.js";
 import "/components/code-block.js";
 import "/components/gpu-meter.js";
 import "/components/meter-bar.js";
@@ -14,6 +15,10 @@ import "/components/ui-icon.js";
 
 // Measurements change all the time and are no events; state is, and arrives by the stream.
 const MEASURE_MILLIS = 5000;
+/** Where those of the team are listed that hold a place, and those that wait for one. */
+const RUNNING = { job: "/jobs?state=provisioned,running", notebook: "/notebooks?live=true", tensorboard: "/tensorboards?live=true" };
+const WAITING = { job: "/jobs?state=pending", notebook: "/notebooks?live=true", tensorboard: "/tensorboards?live=true" };
+const LISTS = { job: "Jobs", notebook: "Notebooks", tensorboard: "TensorBoards" };
 const FIRST_JOB = { image: "python:3.12-slim", command: "echo hello from $(hostname); nproc" };
 
 export default class OverviewPage extends Page {
@@ -24,7 +29,7 @@ export default class OverviewPage extends Page {
     this.queue = new Resource(this, api.queue);
     const refreshAll = () => [this.box, this.gpus, this.queue].forEach((resource) => resource.refresh());
     [this.box, this.gpus, this.queue].forEach((resource) => resource.load());
-    this.watch(["job", "notebook", "gpu", "queue"], refreshAll);
+    this.watch(["job", "notebook", "tensorboard", "gpu", "queue"], refreshAll);
     this.every(MEASURE_MILLIS, () => {
       this.box.load();
       this.gpus.load();
@@ -44,11 +49,11 @@ export default class OverviewPage extends Page {
       </section>
       <div class="columns">
         <section class="section" aria-labelledby="running-title">
-          <div class="section-head"><h2 id="running-title">Running</h2><a class="small quiet" href="/jobs?state=running">All running</a></div>
+          <div class="section-head"><h2 id="running-title">Running</h2>${this.#lists(this.queue.value?.running, RUNNING)}</div>
           <div class="card">${this.queue.show((queue) => this.#running(queue.running))}</div>
         </section>
         <section class="section" aria-labelledby="queue-title">
-          <div class="section-head"><h2 id="queue-title">Queue</h2><a class="small quiet" href="/jobs?state=pending">All waiting</a></div>
+          <div class="section-head"><h2 id="queue-title">Queue</h2>${this.#lists(this.queue.value?.items, WAITING)}</div>
           <div class="card">${this.queue.show((queue) => this.#waiting(queue.items))}</div>
         </section>
       </div>`;
@@ -63,8 +68,8 @@ export default class OverviewPage extends Page {
       ${box.loops?.filter((loop) => loop.lastError).map((loop) => this.#warning(`The ${loop.name} loop reports a problem`, loop.lastError, "waiting"))}
       <div class="tiles">
         ${this.#tile("microchip", "GPUs", html`${box.gpu.count - box.gpu.free} <small>of ${box.gpu.count} held</small>`, { value: box.gpu.count ? (box.gpu.count - box.gpu.free) / box.gpu.count : 0, note: box.gpu.count ? `${box.gpu.free} free` : "none on this box" })}
-        ${this.#tile("cpu", "CPU", html`${percent(cpu.usedPercent)} <small>busy</small>`, { value: cpu.usedPercent / 100, under: cpu.allocatedMillis / cpu.capacityMillis, note: `${cores(cpu.allocatedMillis)} of ${cores(cpu.capacityMillis)} given to jobs` })}
-        ${this.#tile("memory-stick", "Memory", html`${bytes(memory.usedBytes)} <small>of ${bytes(memory.totalBytes)}</small>`, { value: memory.usedBytes / memory.totalBytes, under: memory.allocatedBytes / memory.capacityBytes, note: `${bytes(memory.allocatedBytes)} given to jobs` })}
+        ${this.#tile("cpu", "CPU", html`${percent(cpu.usedPercent)} <small>busy</small>`, { value: cpu.usedPercent / 100, under: cpu.allocatedMillis / cpu.capacityMillis, note: `${cores(cpu.allocatedMillis)} of ${cores(cpu.capacityMillis)} given out` })}
+        ${this.#tile("memory-stick", "Memory", html`${bytes(memory.usedBytes)} <small>of ${bytes(memory.totalBytes)}</small>`, { value: memory.usedBytes / memory.totalBytes, under: memory.allocatedBytes / memory.capacityBytes, note: `${bytes(memory.allocatedBytes)} given out` })}
         ${this.#tile("hard-drive", "Disk", html`${bytes(disk.freeBytes)} <small>free of ${bytes(disk.totalBytes)}</small>`, { value: 1 - disk.freeBytes / disk.totalBytes, note: disk.path, link: "/storage", tone: { warn: "waiting", full: "bad" }[disk.state] })}
       </div>`;
   }
@@ -100,26 +105,32 @@ export default class OverviewPage extends Page {
       ${joined.length ? html`<p class="tiny quiet">NVLink: ${joined.map(({ a, b, link }) => `${indexOf(items, a)}–${indexOf(items, b)} (${link.split(":")[1]} links)`).join(", ")}</p>` : nothing}`;
   }
 
+  /** Links to the lists of the kinds that are there; a list of one kind would not show all of them. */
+  #lists(runs, addresses) {
+    const kinds = Object.keys(LISTS).filter((kind) => runs?.some((run) => run.kind === kind && run.own));
+    return kinds.length ? html`<nav class="row small" aria-label="Lists">${kinds.map((kind) => html`<a class="quiet" href=${addresses[kind]}>${LISTS[kind]}</a>`)}</nav>` : nothing;
+  }
+
   #running(items) {
     if (!items.length) return empty({ icon: "play", title: "Nothing runs", text: "The whole box is free.", actions: html`<a class="button small" href="/jobs/new">Start a job</a>` });
-    return html`<ul class="work-list">${repeat(items, (job) => job.jobId, (job) => html`
+    return html`<ul class="work-list">${repeat(items, (run) => run.jobId, (run) => html`
       <li>
-        <a class="cut row-link" href=${runPage(job)}>${job.name}</a>
-        <span class="small nowrap"><time-ago at=${job.startedAt} until=""></time-ago></span>
-        <span class="tiny quiet cut">${userName(job.user)} · ${cores(job.cpuMillis)} · ${bytes(job.memoryBytes)}${job.gpus?.length ? ` · ${count(job.gpus.length, "GPU")}` : ""}</span>
-        <span class="tiny quiet nowrap">${job.until ? html`ends <time-ago at=${job.until}></time-ago>` : "no time limit"}</span>
+        <span class="row-tight">${runIcon(run)}${runName(run, "cut row-link")}</span>
+        <span class="small nowrap">${run.startedAt ? html`<time-ago at=${run.startedAt} until=""></time-ago>` : html`<span class="quiet">starting</span>`}</span>
+        <span class="tiny quiet cut">${RUN_KINDS[run.kind].word} · ${userName(run.user)} · ${cores(run.cpuMillis)} · ${bytes(run.memoryBytes)}${run.gpus?.length ? ` · ${count(run.gpus.length, "GPU")}` : ""}</span>
+        <span class="tiny quiet nowrap">${run.until || run.idleAt ? end(run, "") : "no time limit"}</span>
       </li>`)}</ul>`;
   }
 
   #waiting(items) {
-    if (!items.length) return empty({ icon: "clock", title: "Nobody waits", text: "A job that does not fit now waits here, with the reason and who holds what it needs." });
-    return html`<ul class="work-list">${repeat(items, (job) => job.jobId, (job) => html`
+    if (!items.length) return empty({ icon: "clock", title: "Nobody waits", text: "What does not fit now waits here, with the reason and who holds what it needs." });
+    return html`<ul class="work-list">${repeat(items, (run) => run.jobId, (run) => html`
       <li>
-        <span class="row-tight"><span class="position" aria-label="Position ${job.position}">${job.position}</span><a class="cut row-link" href=${runPage(job)}>${job.name}</a></span>
-        <span class="small nowrap quiet">${job.expectedStart ? html`starts <time-ago at=${job.expectedStart}></time-ago>` : html`since <time-ago at=${job.since} until=""></time-ago>`}</span>
-        <span class="small soft">${job.reason}</span>
-        <span class="tiny quiet nowrap">${job.machineType}</span>
-        ${job.heldBy?.length ? html`<span class="tiny quiet">Held by ${job.heldBy.map((holder, i) => html`${i ? ", " : ""}<a class="link" href=${runPage(holder)}>${holder.name}</a> (${userName(holder.user)})`)}</span>` : nothing}
+        <span class="row-tight"><span class="position" aria-label="Position ${run.position}">${run.position}</span>${runIcon(run)}${runName(run, "cut row-link")}</span>
+        <span class="small nowrap quiet">${expectationInShort(run)}</span>
+        <span class="small soft">${run.reason}</span>
+        <span class="tiny quiet nowrap">${RUN_KINDS[run.kind].word} · ${run.machineType}</span>
+        <span class="tiny quiet">${holders(run)}</span>
       </li>`)}</ul>`;
   }
 

@@ -7,6 +7,7 @@ import { confirm } from "/components/confirm-dialog.js";
 import { isLive, phaseWord } from "/components/notebook-words.js";
 import { openWorkload } from "/components/open-workload.js";
 import { Page } from "/components/page.js";
+import { whyItWaits } from "/components/queue-place.js";
 import { Resource } from "/components/resource.js";
 import { empty } from "/components/states.js";
 import { boardNote } from "/components/tensorboard-words.js";
@@ -86,6 +87,7 @@ export default class TensorboardPage extends Page {
     return html`
       <div class="note" data-tone=${note.tone} role="status"><ui-icon name=${note.icon}></ui-icon><div class="grow">
         <strong>${note.title}</strong>
+        ${note.queue ? whyItWaits(note.queue) : nothing}
         ${note.text ? html`<div class="small soft">${note.text} ${note.tone === "bad" && board.session ? html`<a class="link" href="/tensorboards/${board.id}/log">Read its log</a>` : nothing}</div>` : nothing}
         ${lastLines.length ? html`<div class="last-lines stack-s"><span class="small soft">${lastLines.length === 1 ? "The last line" : `The last ${count(lastLines.length, "line")}`} that it printed:</span><code-block label="Last lines" .text=${lastLines.join("\n")}></code-block></div>` : nothing}
       </div></div>`;

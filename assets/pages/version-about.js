@@ -4,6 +4,7 @@ import { addresses, api } from "/api.js";
 import { fetchAsCurl, jobAsCurl, shellQuote } from "/format.js";
 import { Element, reactive } from "/components/element.js";
 import { Resource } from "/components/resource.js";
+import { RUN_KINDS, runIcon, runName } from "/components/run-name.js";
 import { empty } from "/components/states.js";
 import "/components/code-block.js";
 import "/components/state-chip.js";
@@ -29,14 +30,20 @@ class VersionAbout extends Element {
 
   #lineage({ parent, children, madeBy, madeFrom = [], readBy }) {
     const version = (name) => html`<a class="link mono" href="/datasets/${this.home.id}/versions/${nameOf(name)}">${nameOf(name)}</a>`;
-    const job = ({ job: id, name, state, notebook }) => html`<span class="row"><a class="link" href=${notebook ? `/notebooks/${notebook}` : `/jobs/${id}`}>${name}</a>${state ? html`<state-chip state=${state}></state-chip>` : html`<span class="quiet small">deleted</span>`}</span>`;
+    const state = ({ state, gone }) => (state && !gone ? html`<state-chip state=${state}></state-chip>` : html`<span class="quiet small">deleted</span>`);
+    const job = ({ job: id, name, ...rest }) => html`<span class="row">${rest.state ? html`<a class="link" href="/jobs/${id}">${name}</a>` : name}${state(rest)}</span>`;
+    // Whether a notebook or a TensorBoard runs just now says nothing about what it read.
+    const reader = ({ kind, job: jobId, notebook: notebookId, tensorboard: tensorboardId, name, ...rest }) => {
+      const run = { kind, jobId, notebookId, tensorboardId, name, own: !rest.gone };
+      return html`<span class="row">${runIcon(run)}${rest.gone ? name : runName(run)}${kind === "job" || rest.gone ? state(rest) : html`<span class="quiet small">${RUN_KINDS[kind].word}</span>`}</span>`;
+    };
     return html`
       <dl class="definition">
         <dt>Begun from</dt><dd>${parent ? version(parent) : "nothing"}</dd>
         <dt>Made by</dt><dd>${madeBy ? job(madeBy) : "hand"}</dd>
         ${madeFrom.length ? html`<dt>Files from</dt><dd><div class="stack-s">${madeFrom.map(({ root, words }) => html`<a class="link" href=${root === "storage" ? "/storage/files" : `/notebooks/${root}`}>${words}</a>`)}</div></dd>` : nothing}
         <dt>Continued in</dt><dd>${children.length ? children.map((child) => html`${version(child)} `) : "no version yet"}</dd>
-        <dt>Read by</dt><dd>${readBy.length ? html`<div class="stack-s">${readBy.map(job)}</div>` : "no job or notebook yet"}</dd>
+        <dt>Read by</dt><dd>${readBy.length ? html`<div class="stack-s">${readBy.map(reader)}</div>` : "nobody yet"}</dd>
         ${this.version.path ? html`<dt>On the disk</dt><dd><code>${this.version.path}</code></dd>` : nothing}
       </dl>`;
   }

@@ -5,17 +5,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Json, Problem};
+use super::{Json, Problem, run_name::RunName};
 use crate::{
     domain::{
         caller::Caller,
         gpu::{GpuHealth, GpuKind, GpuProcess, Link},
-        id::{JobId, NotebookId},
     },
     service::{
         Services,
         box_now::{BoxNow, GpuNow},
-        queue::Holder,
     },
 };
 
@@ -63,26 +61,12 @@ pub struct GpuView {
     temperature_celsius: Option<u32>,
     power_watts: Option<f64>,
     power_limit_watts: Option<f64>,
-    /// The jobs that hold it.
-    holders: Vec<HolderView>,
+    /// The jobs, notebooks and TensorBoards that hold it.
+    holders: Vec<RunName>,
     /// Processes on it that no job started.
     foreign: Vec<ProcessView>,
     /// Whether new jobs keep off it because of them.
     avoided: bool,
-}
-
-/// A job, or a session of a notebook, that holds something.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct HolderView {
-    #[schema(value_type = String)]
-    job_id: JobId,
-    /// The notebook that it is a session of; null for a job.
-    #[schema(value_type = Option<String>)]
-    notebook_id: Option<NotebookId>,
-    name: String,
-    /// The name of the person.
-    user: String,
 }
 
 /// A process on a GPU.
@@ -148,20 +132,9 @@ impl From<GpuNow<'_>> for GpuView {
             temperature_celsius: reading.and_then(|reading| reading.temperature_celsius),
             power_watts: reading.and_then(|reading| reading.power_milliwatts).map(watts),
             power_limit_watts: reading.and_then(|reading| reading.power_limit_milliwatts).map(watts),
-            holders: now.holders.into_iter().map(HolderView::from).collect(),
+            holders: now.holders.into_iter().map(|holder| holder.run.clone().into()).collect(),
             foreign: now.foreign.into_iter().map(ProcessView::from).collect(),
             avoided: now.avoided,
-        }
-    }
-}
-
-impl From<&Holder> for HolderView {
-    fn from(holder: &Holder) -> Self {
-        Self {
-            job_id: holder.job.clone(),
-            notebook_id: holder.notebook.clone(),
-            name: holder.name.clone(),
-            user: holder.user.clone(),
         }
     }
 }

@@ -5,10 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::job_wire::{CommandText, CreateJob};
+use super::{
+    job_wire::{CommandText, CreateJob},
+    queue_place::QueuePlace,
+};
 use crate::{
     domain::{
-        board::{Progress, Waiting},
+        board::Progress,
         dataset::{JobOutput, OutputState},
         gpu::{GpuUuid, Inventory},
         id::{DatasetId, ExperimentId, JobId, ProjectId, UserId, VersionId},
@@ -176,16 +179,6 @@ pub(super) struct ProgressView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct QueuePlace {
-    /// 1 is next.
-    position: u32,
-    reason: String,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    expected_start: Option<Timestamp>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
 struct PublishedPort {
     container: u16,
     host: u16,
@@ -195,12 +188,6 @@ struct PublishedPort {
 impl From<Progress> for ProgressView {
     fn from(progress: Progress) -> Self {
         Self { what: progress.what, done_bytes: progress.done_bytes, total_bytes: progress.total_bytes }
-    }
-}
-
-impl From<Waiting> for QueuePlace {
-    fn from(waiting: Waiting) -> Self {
-        Self { position: waiting.position, reason: waiting.reason, expected_start: waiting.expected_start }
     }
 }
 

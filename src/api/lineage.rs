@@ -1,18 +1,18 @@
-//! Which job made a version or whose files it holds, which jobs and notebooks read it, which versions grew out of
-//! which.
+//! Which job made a version or whose files it holds, which jobs, notebooks and TensorBoards read it, which versions
+//! grew out of which.
 
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Json, Path, Problem, datasets::named, versions::both};
+use super::{Json, Path, Problem, datasets::named, run_name::parents, versions::both};
 use crate::{
     domain::{
         caller::Caller,
         dataset::VersionUse,
         file_root::FileRoot,
-        id::{JobId, NotebookId, VersionId},
+        id::{JobId, NotebookId, TensorBoardId, VersionId},
         import::ChosenFiles,
         time::Timestamp,
     },
@@ -27,7 +27,7 @@ pub fn routes() -> OpenApiRouter<Services> {
     OpenApiRouter::new().routes(routes!(dataset)).routes(routes!(version))
 }
 
-/// A dataset's versions, and the jobs and notebooks around them.
+/// A dataset's versions, and the jobs, notebooks and TensorBoards around them. Each is there once.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct GraphView {
@@ -35,17 +35,19 @@ struct GraphView {
     edges: Vec<EdgeView>,
 }
 
-/// A version, a job, a notebook, or the team's `/storage`.
+/// A version, a job, a notebook, a TensorBoard, or the team's `/storage`.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct NodeView {
-    /// `version`, `job`, `notebook` or `storage`.
+    /// `version`, `job`, `notebook`, `tensorboard` or `storage`.
     kind: &'static str,
     id: String,
-    /// A version's tags, or the name of a job or notebook.
+    /// A version's tags, or the name of a job, notebook or TensorBoard.
     label: String,
     /// Of the version or job; null for a job that was deleted, and for what has none.
     state: Option<&'static str>,
+    /// Whether there is no such job, notebook or TensorBoard any more.
+    gone: bool,
 }
 
 /// From what something came to what came of it.
@@ -54,8 +56,8 @@ struct NodeView {
 struct EdgeView {
     from: String,
     to: String,
-    /// `parent` between versions; `input` or `public` from a version to the job or notebook that reads it;
-    /// `output` from a job to the version that it made; `files` from a notebook or `/storage` to the version that
+    /// `parent` between versions; `input` or `public` from a version to the job, notebook or TensorBoard that
+    /// reads it; `output` from a job to the version that it made; `files` from a notebook or `/storage` to the version that
     /// files of it came into.
     role: &'static str,
 }
@@ -71,8 +73,8 @@ struct VersionLineageView {
     made_by: Option<JobLabel>,
     /// Files of notebooks and of `/storage` that were brought into it, newest first.
     made_from: Vec<FilesLabel>,
-    /// Newest first.
-    read_by: Vec<JobUse>,
+    /// Newest first; a notebook or a TensorBoard once, however many sessions of it read the version.
+    read_by: Vec<ReaderView>,
 }
 
 /// A job that made a version.
@@ -104,40 +106,66 @@ impl From<ChosenFiles> for FilesLabel {
     }
 }
 
-/// A job that read a version.
+/// A job, notebook or TensorBoard that read a version.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct JobUse {
+struct ReaderView {
+    /// `job`, `notebook` or `tensorboard`.
+    kind: &'static str,
+    /// The job, or the newest session that read it.
     #[schema(value_type = String)]
     job: JobId,
-    name: String,
-    /// The notebook that it is a session of; null for a job.
+    /// The notebook that this is a session of; null for everything else.
     #[schema(value_type = Option<String>)]
     notebook: Option<NotebookId>,
-    /// Null for a job that was deleted.
+    /// The TensorBoard that this is a session of; null for everything else.
+    #[schema(value_type = Option<String>)]
+    tensorboard: Option<TensorBoardId>,
+    /// Of the job, notebook or TensorBoard.
+    name: String,
+    /// Of the job or session; null for one that was deleted.
     state: Option<&'static str>,
+    /// Whether there is no such job, notebook or TensorBoard any more.
+    gone: bool,
     /// `input` or `public`.
     role: &'static str,
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
 }
 
+impl From<VersionUse> for ReaderView {
+    fn from(used: VersionUse) -> Self {
+        let kind = used.kind.as_str();
+        let (notebook, tensorboard) = parents(used.kind);
+        Self {
+            kind,
+            job: used.job,
+            notebook,
+            tensorboard,
+            name: used.title,
+            state: used.state.map(|state| state.as_str()),
+            gone: used.is_gone,
+            role: used.role.as_str(),
+            at: used.at,
+        }
+    }
+}
+
 impl From<Graph> for GraphView {
     fn from(graph: Graph) -> Self {
-        let nodes = graph.nodes.into_iter().map(|node| match node {
-            Node::Version { id, tags, state } => {
-                NodeView { kind: "version", id: id.to_string(), label: tags.join(", "), state: Some(state.as_str()) }
-            }
-            Node::Job { id, name, state } => {
-                NodeView { kind: "job", id: id.to_string(), label: name, state: state.map(|state| state.as_str()) }
-            }
-            Node::Notebook { id, name } => NodeView { kind: "notebook", id: id.to_string(), label: name, state: None },
-            Node::Storage => NodeView {
-                kind: "storage",
-                id: FileRoot::Storage.to_string(),
-                label: "/storage".to_owned(),
-                state: None,
-            },
+        let node = |kind, id: &dyn std::fmt::Display, label, state, gone| NodeView {
+            kind,
+            id: id.to_string(),
+            label,
+            state,
+            gone,
+        };
+        let nodes = graph.nodes.into_iter().map(|drawn| match drawn {
+            Node::Version { id, tags, state } => node("version", &id, tags.join(", "), Some(state.as_str()), false),
+            Node::Job { id, name, state } => node("job", &id, name, state.map(|state| state.as_str()), state.is_none()),
+            Node::Notebook { id, name, is_gone } => node("notebook", &id, name, None, is_gone),
+            Node::TensorBoard { id, name, is_gone } => node("tensorboard", &id, name, None, is_gone),
+            Node::Storage => node("storage", &FileRoot::Storage, "/storage".to_owned(), None, false),
         });
         let edges = graph.edges.into_iter().map(|edge| match edge {
             Edge::Parent { parent, child } => {
@@ -147,6 +175,7 @@ impl From<Graph> for GraphView {
                 let to = match by {
                     Reader::Job(id) => id.to_string(),
                     Reader::Notebook(id) => id.to_string(),
+                    Reader::TensorBoard(id) => id.to_string(),
                 };
                 EdgeView { from: version.to_string(), to, role: role.as_str() }
             }
@@ -161,31 +190,24 @@ impl From<Graph> for GraphView {
 
 impl From<VersionLineage> for VersionLineageView {
     fn from(lineage: VersionLineage) -> Self {
-        let state = |used: &VersionUse| used.state.map(|state| state.as_str());
+        let made_by = lineage.made_by.map(|used| JobLabel {
+            job: used.job,
+            name: used.title,
+            state: used.state.map(|state| state.as_str()),
+        });
         Self {
             parent: lineage.parent,
             children: lineage.children,
-            made_by: lineage.made_by.map(|used| JobLabel { state: state(&used), job: used.job, name: used.job_name }),
+            made_by,
             made_from: lineage.made_from.into_iter().map(FilesLabel::from).collect(),
-            read_by: lineage
-                .read_by
-                .into_iter()
-                .map(|used| JobUse {
-                    state: state(&used),
-                    job: used.job,
-                    name: used.job_name,
-                    role: used.role.as_str(),
-                    notebook: used.notebook,
-                    at: used.at,
-                })
-                .collect(),
+            read_by: lineage.read_by.into_iter().map(ReaderView::from).collect(),
         }
     }
 }
 
 /// Draw the lineage of a dataset
 ///
-/// Its newest versions, with the jobs and notebooks of your team that made or read them.
+/// Its newest versions, with the jobs, notebooks and TensorBoards of your team that made or read them.
 #[utoipa::path(
     get, path = "/datasets/{dataset}/lineage", tag = "datasets",
     params(("dataset" = String, Path, description = "Id or name")),
@@ -212,4 +234,72 @@ async fn version(
 ) -> Result<Json<VersionLineageView>, Problem> {
     let (dataset, version) = both(&path)?;
     Ok(Json(services.version_lineage(&caller, dataset, version).await?.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::{
+        api::router::tests::Api,
+        domain::{id::JobId, time::Timestamp},
+        store::{StoreError, workloads},
+    };
+
+    fn named<'a>(items: &'a Value, kind: &str) -> Vec<&'a Value> {
+        items.as_array().unwrap().iter().filter(|item| item["kind"] == kind).collect()
+    }
+
+    #[tokio::test]
+    async fn what_has_sessions_is_there_once_under_its_name_also_when_they_are_gone() {
+        let api = Api::new().await;
+        let version = api.committed("logs", &[("events", "x")]).await;
+        let new = json!({ "name": "sweep", "members": [{ "dataset": "logs" }] });
+        let board = api.ask("POST", "tensorboards", Some(new)).await.body["id"].as_str().unwrap().to_owned();
+        let path = format!("tensorboards/{board}");
+        let mut sessions = Vec::new();
+        for _ in 0..2 {
+            let started = api.ask("POST", &format!("{path}/start"), None).await;
+            assert_eq!(started.status, 200, "{}", started.text);
+            sessions.push(started.body["session"]["id"].as_str().unwrap().parse::<JobId>().unwrap());
+            api.ask("POST", &format!("{path}/stop"), None).await;
+        }
+        assert_ne!(sessions[0], sessions[1]);
+        let refused = api.ask("DELETE", &version, None).await;
+        assert!(refused.text.contains(&format!("(TensorBoard {board})")), "{}", refused.text);
+        api.ask("PATCH", &path, Some(json!({ "name": "renamed" }))).await;
+
+        for gone in [false, true] {
+            let graph = api.ask("GET", "datasets/logs/lineage", None).await.body;
+            let node = json!({ "kind": "tensorboard", "id": board, "label": "renamed", "state": null, "gone": false });
+            assert_eq!((named(&graph["nodes"], "tensorboard"), named(&graph["nodes"], "job").len()), (vec![&node], 0));
+            let edge = json!({ "from": version.rsplit('/').next().unwrap(), "to": board, "role": "input" });
+            assert_eq!(graph["edges"], json!([edge]));
+            let lineage = api.ask("GET", &format!("{version}/lineage"), None).await.body;
+            let [read] = lineage["readBy"].as_array().unwrap().as_slice() else { panic!("{lineage:#}") };
+            assert_eq!(
+                (&read["tensorboard"], &read["name"], &read["gone"]),
+                (&json!(board), &json!("renamed"), &json!(false))
+            );
+            assert!(
+                sessions.iter().any(|id| read["job"] == id.as_str()) && read["state"].is_null() == gone,
+                "{read:#}"
+            );
+            let sessions = sessions.clone();
+            let deleted = api.store.write(move |tx| {
+                for id in &sessions {
+                    if let Some(session) = workloads::get(tx, id)? {
+                        workloads::delete(tx, &session, Timestamp(1))?;
+                    }
+                }
+                Ok::<_, StoreError>(())
+            });
+            deleted.await.unwrap();
+        }
+
+        assert_eq!(api.ask("DELETE", &path, None).await.status, 204);
+        let graph = api.ask("GET", "datasets/logs/lineage", None).await.body;
+        let [node] = named(&graph["nodes"], "tensorboard")[..] else { panic!("{graph:#}") };
+        assert_eq!((&node["gone"], &node["label"]), (&json!(true), &json!("sweep")), "what it was called when it read");
+    }
 }

@@ -7,8 +7,9 @@ use utoipa::ToSchema;
 
 use super::{
     integrations::DataProblemView,
-    job_view::{ProgressView, ProjectName, QueuePlace, UserName},
+    job_view::{ProgressView, ProjectName, UserName},
     job_wire::{CommandText, MountText, PasswordText, WorkspaceText, draft_workspace, said},
+    queue_place::QueuePlace,
 };
 use crate::{
     domain::{

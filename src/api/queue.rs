@@ -5,16 +5,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Json, Problem, Query};
+use super::{Json, Problem, Query, queue_place::QueuePlace, run_name::RunName};
 use crate::{
-    domain::{
-        caller::Caller,
-        id::{JobId, NotebookId},
-        time::Timestamp,
-    },
+    domain::{caller::Caller, time::Timestamp},
     service::{
         Services,
-        queue::{Holder, Queue, QueueEntry, notebook_of},
+        queue::{Holder, Queue, QueueEntry},
     },
 };
 
@@ -45,29 +41,16 @@ pub struct QueueView {
     running: Vec<RunningView>,
 }
 
-/// A job, or a session of a notebook, that waits for a place.
+/// A job, or a session of a notebook or a TensorBoard, that waits for a place.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitingView {
-    #[schema(value_type = String)]
-    job_id: JobId,
-    /// The notebook that it is a session of; null for a job.
-    #[schema(value_type = Option<String>)]
-    notebook_id: Option<NotebookId>,
-    name: String,
-    /// The name of the person.
-    user: String,
+    #[serde(flatten)]
+    run: RunName,
     machine_type: String,
-    /// 1 is next.
-    position: u32,
-    /// What it waits for, for a person.
-    reason: String,
     needs: NeedsView,
-    /// Who holds what it needs.
-    held_by: Vec<BlockerView>,
-    /// When it starts if everything runs to its time limit; null where that cannot be said.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    expected_start: Option<Timestamp>,
+    #[serde(flatten)]
+    place: QueuePlace,
     #[schema(value_type = String, format = DateTime)]
     since: Timestamp,
 }
@@ -82,35 +65,12 @@ pub struct NeedsView {
     gpus: u32,
 }
 
-/// A job or session that holds what another needs.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct BlockerView {
-    #[schema(value_type = String)]
-    job_id: JobId,
-    /// The notebook that it is a session of; null for a job.
-    #[schema(value_type = Option<String>)]
-    notebook_id: Option<NotebookId>,
-    name: String,
-    user: String,
-    /// UUIDs.
-    gpus: Vec<String>,
-    /// When its time limit ends it.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    until: Option<Timestamp>,
-}
-
 /// A job or session that holds a place.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunningView {
-    #[schema(value_type = String)]
-    job_id: JobId,
-    /// The notebook that it is a session of; null for a job.
-    #[schema(value_type = Option<String>)]
-    notebook_id: Option<NotebookId>,
-    name: String,
-    user: String,
+    #[serde(flatten)]
+    run: RunName,
     /// UUIDs.
     gpus: Vec<String>,
     /// Thousandths of a core.
@@ -122,36 +82,20 @@ pub struct RunningView {
     /// When its time limit ends it.
     #[schema(value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,
+    /// When it stops by itself if nobody uses it until then.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    idle_at: Option<Timestamp>,
 }
 
 impl From<QueueEntry> for WaitingView {
     fn from(entry: QueueEntry) -> Self {
         let needs = &entry.workload.needs;
         Self {
-            notebook_id: notebook_of(&entry.workload.kind),
-            job_id: entry.waiting.id,
-            name: entry.workload.name,
-            user: entry.user,
+            run: entry.run.into(),
             machine_type: entry.machine_type,
-            position: entry.waiting.position,
-            reason: entry.waiting.reason,
             needs: NeedsView { cpu_millis: needs.cpu_millis, memory_bytes: needs.memory_bytes, gpus: needs.gpus },
-            held_by: entry.held_by.into_iter().map(BlockerView::from).collect(),
-            expected_start: entry.waiting.expected_start,
+            place: entry.place.into(),
             since: entry.workload.created_at,
-        }
-    }
-}
-
-impl From<Holder> for BlockerView {
-    fn from(holder: Holder) -> Self {
-        Self {
-            job_id: holder.job,
-            notebook_id: holder.notebook,
-            name: holder.name,
-            user: holder.user,
-            gpus: holder.gpus.iter().map(ToString::to_string).collect(),
-            until: holder.until,
         }
     }
 }
@@ -159,15 +103,13 @@ impl From<Holder> for BlockerView {
 impl From<Holder> for RunningView {
     fn from(holder: Holder) -> Self {
         Self {
-            job_id: holder.job,
-            notebook_id: holder.notebook,
-            name: holder.name,
-            user: holder.user,
+            run: holder.run.into(),
             gpus: holder.gpus.iter().map(ToString::to_string).collect(),
             cpu_millis: holder.cpu_millis,
             memory_bytes: holder.memory_bytes,
             started_at: holder.started_at,
             until: holder.until,
+            idle_at: holder.idle_at,
         }
     }
 }
@@ -197,7 +139,7 @@ async fn list(
 
 #[cfg(test)]
 mod tests {
-    use crate::api::router::tests::busy_box;
+    use crate::{api::router::tests::busy_box, domain::board::Waiting};
 
     #[tokio::test]
     async fn the_queue_says_who_waits_for_whom() {
@@ -205,6 +147,28 @@ mod tests {
         let answer = api.ask("GET", "queue", None).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         insta::assert_snapshot!(serde_json::to_string_pretty(&answer.body).unwrap());
+    }
+
+    #[tokio::test]
+    async fn who_goes_first_is_told_apart_from_who_holds_something_on_the_page_of_the_job_too() {
+        let api = busy_box().await;
+        let body = serde_json::json!({ "name": "later", "image": "busybox", "command": "true" });
+        let later = api.ask("POST", "jobs", Some(body)).await.body["id"].as_str().unwrap().to_owned();
+        let mut queue = (*api.board.queue()).clone();
+        let behind = vec![queue[0].id.clone(), "js00000000000x".parse().unwrap()];
+        queue.push(Waiting { id: later.parse().unwrap(), position: 2, held_by: behind, ..queue[0].clone() });
+        api.board.set_queue(queue);
+        let shown = api.ask("GET", &format!("jobs/{later}"), None).await.body["queue"].clone();
+        let [first] = shown["heldBy"].as_array().unwrap().as_slice() else { panic!("{shown:#}") };
+        assert_eq!(
+            (&first["name"], &first["waits"]),
+            (&"waits".into(), &true.into()),
+            "who is over is nobody to wait for"
+        );
+        let listed = api.ask("GET", "queue", None).await.body["items"][1].clone();
+        assert_eq!((&listed["heldBy"], &listed["reason"]), (&shown["heldBy"], &shown["reason"]));
+        let in_list = api.ask("GET", "jobs", None).await.body["items"][0]["queue"].clone();
+        assert_eq!((&in_list["position"], in_list.get("heldBy")), (&2.into(), None));
     }
 
     #[tokio::test]

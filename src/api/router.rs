@@ -421,6 +421,7 @@ pub mod tests {
             reason: "waits for 1 GPU".to_owned(),
             held_by: vec![holds],
             expected_start: Some(Noon.now()),
+            expected_if_idle: None,
         }]);
         api
     }

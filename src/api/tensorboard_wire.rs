@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    job_view::{ProgressView, ProjectName, QueuePlace, UserName},
+    job_view::{ProgressView, ProjectName, UserName},
     job_wire::said,
     notebook_wire::SessionView,
+    queue_place::QueuePlace,
 };
 use crate::{
     domain::{

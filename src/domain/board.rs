@@ -65,7 +65,11 @@ pub struct Waiting {
     pub reason: String,
     /// Who holds what it needs.
     pub held_by: Vec<JobId>,
+    /// When it starts if everything runs to its time limit.
     pub expected_start: Option<Timestamp>,
+    /// When it starts if, besides, nobody uses what stops by itself when it is idle; `None` where that is no
+    /// sooner.
+    pub expected_if_idle: Option<Timestamp>,
 }
 
 /// The last run of one loop.

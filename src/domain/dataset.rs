@@ -94,17 +94,20 @@ pub struct VersionTag {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionUse {
     pub version: VersionId,
+    /// The job, or the session.
     pub job: JobId,
-    /// The job's name.
-    pub job_name: String,
+    /// What it is a session of, if it is none of itself.
+    pub kind: super::workload::Kind,
+    /// What the job, notebook or TensorBoard is called now, or was when it used the version.
+    pub title: String,
+    /// Whether the job, notebook or TensorBoard was deleted.
+    pub is_gone: bool,
     /// Under which name the run sees it.
     pub name: String,
     pub role: Use,
     pub at: Timestamp,
-    /// `None` when the job was deleted.
+    /// Of the run; `None` when that was deleted.
     pub state: Option<super::workload::State>,
-    /// The notebook that it is a session of, if it is one.
-    pub notebook: Option<super::id::NotebookId>,
 }
 
 words! {

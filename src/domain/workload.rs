@@ -121,6 +121,29 @@ impl Kind {
         }
     }
 
+    /// Returns the word that people use for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Job => "job",
+            Self::Notebook(_) => "notebook",
+            Self::TensorBoard(_) => "TensorBoard",
+        }
+    }
+
+    /// Returns that word as the first of a sentence.
+    pub fn capitalised(&self) -> &'static str {
+        match self {
+            Self::Job => "Job",
+            Self::Notebook(_) => "Notebook",
+            Self::TensorBoard(_) => "TensorBoard",
+        }
+    }
+
+    /// Returns what people call run `id`: by what it is a session of, if it is one.
+    pub fn called(&self, id: &JobId) -> String {
+        format!("{} {}", self.word(), self.parent().unwrap_or(id.as_str()))
+    }
+
     /// Says how to try once more what could not be set up.
     pub fn once_more(&self) -> &'static str {
         match self {
@@ -469,6 +492,14 @@ impl Workload {
     /// Returns what people know it by: a word and the id of the job, or of what it is a session of.
     pub fn subject(&self) -> (&'static str, &str) {
         (self.kind.as_str(), self.kind.parent().unwrap_or(self.id.as_str()))
+    }
+
+    /// Names it at the beginning of a line of the daemon's log: `Job js…`, `Session js… of notebook n…`.
+    pub fn title(&self) -> String {
+        match self.kind.parent() {
+            None => format!("Job {}", self.id),
+            Some(parent) => format!("Session {} of {} {parent}", self.id, self.kind.word()),
+        }
     }
 
     /// Returns what it is busy with; `None` when it is over and tidied.

@@ -80,7 +80,7 @@ impl From<JobNow> for JobView {
             gpu_count: workload.needs.gpus,
             started_by_user_id: workload.user,
             parent_job_id: job.clone_of,
-            queue_position: waiting.map(|waiting| waiting.position.to_string()),
+            queue_position: waiting.map(|place| place.waiting.position.to_string()),
             exit_code: workload.exit_code.map(|code| code.to_string()),
             job_error: workload.message,
             is_public: false,

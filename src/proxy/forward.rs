@@ -22,6 +22,7 @@ use super::{
     stream::{Body, Carried, Progress, Way},
     tickets, tunnel,
     upstream::{Failure, Slot},
+    waiting,
 };
 use crate::{
     domain::{
@@ -207,7 +208,8 @@ impl Proxy {
             id if id.parse::<TensorBoardId>().is_ok() => "tensorboards",
             _ => "jobs",
         };
-        let link = self.control.as_ref().map(|control| (format!("{control}/{pages}/{id}"), "Open it in the web UI"));
+        let url = self.control.as_ref().map(|control| format!("{control}/{pages}/{id}"));
+        let link = url.map(|url| Box::new((url, "Open it in the web UI")));
         Refusal { link, ..refusal }
     }
 
@@ -225,22 +227,22 @@ impl Proxy {
         }
         // A run may have begun or ended since it was looked up.
         let served = pass.look_again().await?;
-        let mut refusal = match served.state {
+        let detail = match served.state {
             State::Pending | State::Provisioned => {
-                let detail = format!("{id} does not run yet ({}): this goes on by itself when it does", served.state);
-                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not_running_yet", detail)
+                format!("{id} does not run yet ({}): this goes on by itself when it does", served.state)
             }
-            State::Running => {
-                let detail = format!("{id} runs, and the engine has not said yet where: try again in a moment");
-                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not_running_yet", detail)
-            }
+            State::Running => format!("{id} runs, and the engine has not said yet where: try again in a moment"),
             _ => {
                 let detail = format!("{id} is over, so nothing answers there any more: start it anew");
                 return Err(self.with_link(Refusal::new(StatusCode::GONE, "workload_over", detail), &called));
             }
         };
-        refusal.retry_after = Some(2);
-        Err(self.with_link(refusal, &called))
+        Err(self.with_link(self.not_yet(&served, detail).await, &called))
+    }
+
+    /// Says that something does not answer yet, and what is known of why.
+    async fn not_yet(&self, served: &Served, detail: String) -> Refusal {
+        waiting::refusal(detail, self.services.not_yet(served).await.ok())
     }
 
     async fn exchange(
@@ -346,8 +348,7 @@ impl Proxy {
                 if going.served.is_starting && going.served.main_port == Some(port) =>
             {
                 let detail = format!("{id} is starting: this goes on by itself when it answers");
-                let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not_running_yet", detail);
-                return Refusal { retry_after: Some(2), ..self.with_link(refusal, &going.called) };
+                return self.with_link(self.not_yet(&going.served, detail).await, &going.called);
             }
             Unanswered::Failed(Failure::NobodyListens) => (
                 StatusCode::BAD_GATEWAY,

@@ -24,6 +24,7 @@ mod tests;
 mod tickets;
 mod tunnel;
 mod upstream;
+mod waiting;
 
 use std::sync::Arc;
 

@@ -14,18 +14,31 @@ pub struct Refusal {
     pub code: &'static str,
     /// What happened and what to do.
     pub detail: String,
+    /// What is known of what was meant, for which the status and the detail are too little.
+    pub known: Option<Box<Known>>,
     /// The last lines that the container printed.
     pub log: Vec<String>,
     /// Where a person can go on, with what is there.
-    pub link: Option<(String, &'static str)>,
+    pub link: Option<Box<(String, &'static str)>>,
     /// When it may work, in seconds.
     pub retry_after: Option<u32>,
+}
+
+/// What is known of something that does not answer.
+#[derive(Debug)]
+pub struct Known {
+    /// Heads the page.
+    pub title: String,
+    /// What a person wants to know instead of the detail, each a sentence or more.
+    pub facts: Vec<String>,
+    /// The same for programs: fields of the document.
+    pub fields: serde_json::Value,
 }
 
 impl Refusal {
     /// Says why not.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), log: Vec::new(), link: None, retry_after: None }
+        Self { status, code, detail: detail.into(), known: None, log: Vec::new(), link: None, retry_after: None }
     }
 
     /// Says that a message cannot be understood in one way alone.
@@ -66,6 +79,9 @@ impl Refusal {
             "type": "about:blank", "title": title, "status": self.status.as_u16(),
             "code": self.code, "detail": self.detail,
         });
+        if let Some(serde_json::Value::Object(fields)) = self.known.as_ref().map(|known| &known.fields) {
+            fields.iter().for_each(|(name, value)| document[name] = value.clone());
+        }
         if !self.log.is_empty() {
             document["log"] = self.log.as_slice().into();
         }
@@ -74,16 +90,20 @@ impl Refusal {
 
     fn page(&self) -> String {
         let again = self.retry_after.map(|seconds| format!("<meta http-equiv=\"refresh\" content=\"{seconds}\">"));
-        let link = self.link.as_ref().map(|(url, words)| format!("<p><a href=\"{}\">{words}</a></p>", escaped(url)));
+        let link = self.link.as_deref().map(|(url, words)| format!("<p><a href=\"{}\">{words}</a></p>", escaped(url)));
         let log = (!self.log.is_empty()).then(|| format!("<pre>{}</pre>", escaped(&self.log.join("\n"))));
-        let title = self.status.canonical_reason().unwrap_or("Refused");
+        let (title, told) = match self.known.as_deref() {
+            Some(known) => (known.title.as_str(), known.facts.as_slice()),
+            None => (self.status.canonical_reason().unwrap_or("Refused"), std::slice::from_ref(&self.detail)),
+        };
+        let title = escaped(title);
+        let told: String = told.iter().map(|fact| format!("<p>{}</p>", escaped(fact))).collect();
         format!(
             "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
              {}<title>{title}</title><style>body{{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:15vh auto;padding:0 1rem;\
-             color-scheme:light dark}}pre{{overflow:auto;padding:1rem;border:1px solid #8884;border-radius:6px}}</style>\
-             <h1>{title}</h1><p>{}</p>{}{}</html>\n",
+             color-scheme:light dark}}pre{{overflow:auto;padding:1rem;border:1px solid #8884;border-radius:6px}}h1{{font-size:1.5rem;overflow-wrap:anywhere}}</style>\
+             <h1>{title}</h1>{told}{}{}</html>\n",
             again.unwrap_or_default(),
-            escaped(&self.detail),
             log.unwrap_or_default(),
             link.unwrap_or_default(),
         )
@@ -142,9 +162,25 @@ mod tests {
     fn a_page_shows_what_a_container_printed_and_runs_none_of_it() {
         let mut refusal = Refusal::new(StatusCode::BAD_GATEWAY, "nobody_listens", "nothing <b>listens</b>");
         refusal.log = vec!["<script>alert(1)</script>\u{1b}[31m".to_owned()];
-        refusal.link = Some(("http://x/\"><script>".to_owned(), "here"));
+        refusal.link = Some(Box::new(("http://x/\"><script>".to_owned(), "here")));
         let page = refusal.page();
         assert!(!page.contains("<script") && !page.contains("<b>") && !page.contains('\u{1b}'), "{page}");
         assert!(page.contains("&lt;script&gt;"));
+        refusal.known = Some(Box::new(Known {
+            title: "notebook “<script>”".to_owned(),
+            facts: vec!["held by <img src=x>".to_owned()],
+            fields: serde_json::Value::Null,
+        }));
+        let page = refusal.page();
+        assert!(!page.contains("<script") && !page.contains("<img"), "{page}");
+    }
+
+    #[test]
+    fn programs_are_told_what_is_known_beside_what_they_know() {
+        let mut refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "not_running_yet", "later");
+        let fields = serde_json::json!({ "name": "lab" });
+        refusal.known = Some(Box::new(Known { title: String::new(), facts: Vec::new(), fields }));
+        let document: serde_json::Value = serde_json::from_str(&refusal.document()).unwrap();
+        assert_eq!((&document["code"], &document["name"]), (&"not_running_yet".into(), &"lab".into()));
     }
 }

@@ -125,7 +125,7 @@ impl Collect {
         let now = self.works.clock.now();
         blocking(move || {
             for id in &orphans {
-                tracing::info!(job.id = %id, "removing the files of a job that is gone");
+                tracing::info!(run.id = %id, "removing the files of a run that is gone");
                 data.remove_run(id)?;
             }
             store.expire(now.minus(GRACE), &|id| known.contains(id))?;

@@ -76,7 +76,7 @@ pub(super) async fn launch(works: &Works, pumps: &Pumps, workload: Workload) -> 
         Err(error) if may_pass(&error) => return Err(error).context("making the container"),
         Err(EngineError::NotFound(words)) => {
             // The image was there when the workload was prepared: prepare it again.
-            tracing::warn!(job.id = %workload.id, error = words, "the image is gone; preparing again");
+            tracing::warn!(run.id = %workload.id, error = words, "{}: the image is gone; preparing again", workload.title());
             let now = works.clock.now();
             let message = "its image was removed while it waited; fetching it again";
             works.store.write(move |tx| workloads::unplace(tx, &workload, message, now)).await?;

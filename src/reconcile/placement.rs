@@ -1,6 +1,6 @@
 //! From the store's rows and NVML's readings to the scheduler's values, and back. Pure.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     domain::{
@@ -9,7 +9,7 @@ use crate::{
         time::Timestamp,
         workload::{Needs, Workload},
     },
-    scheduler::{Availability, Capacity, Demand, GpuSlot, Plan, Running, Waiting},
+    scheduler::{Availability, Behind, Capacity, Demand, GpuSlot, Plan, Running, WaitReason, Waiting},
 };
 
 /// Returns what a workload asks of the scheduler.
@@ -36,8 +36,8 @@ fn demand(needs: &Needs) -> Demand {
     }
 }
 
-/// Returns what a placed workload holds, and until when.
-pub fn running(workload: &Workload, now: Timestamp) -> Running {
+/// Returns what a placed workload holds, and until when. `idles_at` is when it stops if nobody uses it.
+pub fn running(workload: &Workload, idles_at: Option<Timestamp>, now: Timestamp) -> Running {
     // One that is still starting has its whole limit before it.
     let started = workload.started_at.unwrap_or(now);
     Running {
@@ -46,6 +46,7 @@ pub fn running(workload: &Workload, now: Timestamp) -> Running {
         memory_bytes: workload.needs.memory_bytes,
         gpus: workload.gpus.iter().map(|uuid| (uuid.clone(), workload.needs.gpu_share)).collect(),
         ends_at: workload.time_limit.map(|limit| started.plus(limit)),
+        idles_at,
     }
 }
 
@@ -95,17 +96,26 @@ pub fn capacity(
     }
 }
 
-/// Returns why each workload waits, as the board shows it.
-pub fn reasons(plan: &Plan) -> Vec<board::Waiting> {
+/// Returns why each workload of `queue` waits, as the board shows it.
+pub fn reasons(plan: &Plan, queue: &HashMap<&str, &Workload>) -> Vec<board::Waiting> {
+    let words = |reason: &WaitReason| match reason {
+        // The scheduler knows it by the id of its run, which is no name for a session.
+        WaitReason::Behind(behind) => match queue.get(&*behind.id) {
+            Some(first) => Behind { id: first.kind.called(&first.id).into(), ..behind.clone() }.to_string(),
+            None => behind.to_string(),
+        },
+        reason => reason.to_string(),
+    };
     plan.waits
         .iter()
         .filter_map(|wait| {
             Some(board::Waiting {
                 id: wait.id.parse().ok()?,
                 position: u32::try_from(wait.position).unwrap_or(u32::MAX),
-                reason: wait.reason.to_string(),
+                reason: words(&wait.reason),
                 held_by: wait.held_by.iter().filter_map(|id| id.parse().ok()).collect(),
                 expected_start: wait.expected_start,
+                expected_if_idle: wait.expected_if_idle,
             })
         })
         .collect()
@@ -121,6 +131,37 @@ pub fn all_wait(queue: &[&Workload], reason: &str) -> Vec<board::Waiting> {
         reason: reason.to_owned(),
         held_by: Vec::new(),
         expected_start: None,
+        expected_if_idle: None,
     };
     queue.into_iter().zip(1..).map(entry).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::workload::{Kind, State, Wanted},
+        reconcile::step::tests::workload,
+        scheduler::Wait,
+    };
+
+    #[test]
+    fn who_goes_first_is_called_what_people_know_it_by() {
+        let first =
+            Workload { kind: Kind::Notebook("n000000000".parse().unwrap()), ..workload(Wanted::Run, State::Pending) };
+        let behind =
+            Behind { id: first.id.as_str().into(), higher_priority: false, gpus: true, at: None, backfill: false };
+        let wait = Wait {
+            id: "js0123456789zz".into(),
+            position: 2,
+            reason: WaitReason::Behind(behind),
+            held_by: [first.id.as_str().into()].into(),
+            expected_start: None,
+            expected_if_idle: Some(Timestamp(5)),
+        };
+        let plan = Plan { waits: vec![wait], ..Plan::default() };
+        let told = reasons(&plan, &HashMap::from([(first.id.as_str(), &first)])).remove(0);
+        assert_eq!(told.reason, "behind notebook n000000000, which has waited longer and gets the next free GPUs");
+        assert_eq!((told.held_by, told.expected_if_idle), (vec![first.id], Some(Timestamp(5))));
+    }
 }

@@ -152,7 +152,7 @@ async fn work(works: Works, shared: Arc<Shared>) {
                 () = shared.more.notified() => continue,
             }
         };
-        let (seq, id) = (workload.seq, workload.id.clone());
+        let (seq, id, title) = (workload.seq, workload.id.clone(), workload.title());
         let under_way = UnderWay { works: works.clone(), shared: Arc::clone(&shared), seq, id: id.clone() };
         tokio::select! {
             () = works.stop.cancelled() => return,
@@ -160,7 +160,7 @@ async fn work(works: Works, shared: Arc<Shared>) {
             result = caught(prepare(&works, &shared, workload)) => if let Err(error) = result {
                 // Offered again at the next pass; not at once, or it would spin.
                 tokio::time::sleep(RETRY).await;
-                tracing::warn!(job.id = %id, error = format!("{error:#}"), "preparing failed; it will be tried again");
+                tracing::warn!(run.id = %id, error = format!("{error:#}"), "{title}: preparing failed; it will be tried again");
             }
         }
         drop(under_way);

@@ -90,7 +90,7 @@ async fn carry_to_the_end(works: &Works, workload: &Workload) {
         match carry(works, workload).await {
             Ok(()) => return,
             Err(error) if !told => {
-                tracing::warn!(job.id = %workload.id, error = format!("{error:#}"), "a log could not be carried; trying again");
+                tracing::warn!(run.id = %workload.id, error = format!("{error:#}"), "{}: its log could not be carried; trying again", workload.title());
                 told = true;
             }
             Err(_) => {}

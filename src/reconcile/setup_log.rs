@@ -58,7 +58,7 @@ impl SetupLog {
             };
             match write() {
                 Ok(total) => works.log_hub.publish(&key, total),
-                Err(error) => tracing::warn!(job.id = %key.job, %error, "a line of the run's log could not be written"),
+                Err(error) => tracing::warn!(run.id = %key.job, %error, "a line of the run's log could not be written"),
             }
         })
         .await;

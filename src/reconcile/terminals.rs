@@ -84,7 +84,7 @@ async fn serve(works: Works, opening: Opening) {
             return;
         }
     };
-    tracing::info!(terminal.id = %terminal.id, job.id = %workload.id, "Terminal {} is open in {}", terminal.id, workload.id);
+    tracing::info!(terminal.id = %terminal.id, run.id = %workload.id, "Terminal {} is open: {}", terminal.id, workload.title());
     let _ = answer.send(Ok(()));
     let end = shell.run(&works, &terminal, typed, sizes).await;
     terminal.end(end.clone());

@@ -31,7 +31,7 @@ use crate::{
     },
     executor::{ContainerState, ContainerSummary, EngineError},
     scheduler::{self, Policy},
-    store::{StoreError, workloads},
+    store::{StoreError, idle_ends, workloads},
 };
 
 /// The label that says whose container it is.
@@ -215,11 +215,12 @@ impl Workloads {
             &self.known.iter().cloned().collect(),
             settings.avoid_busy_gpus,
         );
+        let idles = works.store.read(idle_ends::of_holders).await.context("reading what is idle")?;
         let waiting: Vec<_> = queue.iter().map(|workload| placement::waiting(workload)).collect();
         let running: Vec<_> = alive
             .iter()
             .filter(|workload| workload.state.holds_resources())
-            .map(|workload| placement::running(workload, now))
+            .map(|workload| placement::running(workload, idles.get(&workload.seq).copied(), now))
             .collect();
         let plan = scheduler::plan(now, &waiting, &running, &capacity, &Policy::default());
         let by_id: HashMap<&str, &Workload> = queue.iter().map(|workload| (workload.id.as_str(), *workload)).collect();
@@ -228,7 +229,7 @@ impl Workloads {
             .iter()
             .filter_map(|start| Some(((*by_id.get(&*start.id)?).clone(), start.gpus.clone())))
             .collect();
-        works.board.set_queue(placement::reasons(&plan));
+        works.board.set_queue(placement::reasons(&plan, &by_id));
         if places.is_empty() {
             return Ok(());
         }
@@ -303,11 +304,11 @@ impl Act {
         self.busy.lock().expect("no code panics while it holds this lock").insert(workload.seq);
         let this = Arc::clone(self);
         self.works.tasks.spawn(async move {
-            let (seq, id) = (workload.seq, workload.id.clone());
+            let (seq, id, title) = (workload.seq, workload.id.clone(), workload.title());
             // Also when the step panics: a workload must not stay busy for ever.
             let done = Done { act: Arc::clone(&this), seq };
             if let Err(error) = this.step(workload, step).await {
-                tracing::warn!(job.id = %id, error = format!("{error:#}"), "step {step:?} failed; it will be tried again");
+                tracing::warn!(run.id = %id, error = format!("{error:#}"), "{title}: step {step:?} failed; it will be tried again");
                 // It stays busy for a moment, so that trying again does not spin.
                 tokio::time::sleep(RETRY).await;
             }
@@ -414,14 +415,14 @@ pub(super) async fn record(works: &Works, workload: Workload, ending: Ending) ->
         .map(|pause| now.plus(pause));
     let over_before_it_ran =
         (workload.attempt == 0 && again.is_none()).then(|| Workload { attempt: 1, ..workload.clone() });
-    let id = workload.id.clone();
+    let (id, title) = (workload.id.clone(), workload.title());
     let words = ending.message.clone().unwrap_or_else(|| "ended well".to_owned());
     works
         .store
         .write(move |tx| workloads::ended(tx, &workload, &ending, again, now))
         .await
         .context("recording how it ended")?;
-    tracing::info!(job.id = %id, again = again.is_some(), "Job {id} {words}");
+    tracing::info!(run.id = %id, again = again.is_some(), "{title}: {words}");
     if let Some(never_ran) = over_before_it_ran {
         // It has no teardown, but what was said of its setup has an end.
         pump::close(works, &never_ran).await?;

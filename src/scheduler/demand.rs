@@ -60,4 +60,7 @@ pub struct Running {
     pub gpus: Vec<(GpuUuid, u32)>,
     /// When its time limit will end it; none when nothing will.
     pub ends_at: Option<Timestamp>,
+    /// When it stops by itself if nobody uses it until then; none when it does not. Nothing is promised on
+    /// this: whoever uses it again moves it.
+    pub idles_at: Option<Timestamp>,
 }

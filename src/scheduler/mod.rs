@@ -28,6 +28,11 @@
 //! What this box can never hold, and what only a GPU in foreign use or in bad health could hold,
 //! reserves nothing and holds up nobody.
 //!
+//! # What stops by itself
+//!
+//! Notebooks and TensorBoards end when nobody uses them for some time. Whoever uses one moves that end, so
+//! nothing is reserved and nobody is backfilled on it: who waits is told of it beside what is promised.
+//!
 //! # What is deliberately absent
 //!
 //! Preemption, fair shares between users, and any memory of earlier passes.
@@ -46,7 +51,7 @@ mod topology;
 pub use capacity::{Availability, Capacity, GpuSlot};
 pub use demand::{Demand, Running, Waiting};
 pub use plan::{Plan, Policy, Reserved, Start, Wait, plan};
-pub use reason::{Amount, Misfit, Shortage, WaitReason};
+pub use reason::{Amount, Behind, Misfit, Shortage, WaitReason};
 
 #[cfg(test)]
 mod oracle;

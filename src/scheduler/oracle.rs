@@ -87,6 +87,7 @@ pub fn after(now: Timestamp, waiting: &[Waiting], running: &[Running], plan: &Pl
             memory_bytes: one.demand.memory_bytes,
             gpus: start.gpus.iter().map(|gpu| (gpu.clone(), share)).collect(),
             ends_at: limit_of(waiting, one).map(|limit| now.plus(limit)),
+            idles_at: None,
         }
     });
     running.iter().cloned().chain(starts).collect()

@@ -59,6 +59,9 @@ pub struct Wait {
     /// When it starts if everything runs to its time limit and nobody goes ahead of it. Promised to
     /// the head, an estimate for those behind it; none where a limit is missing, or far down the queue.
     pub expected_start: Option<Timestamp>,
+    /// When it starts if, besides, nobody uses what stops by itself when it is idle; none where that is no
+    /// sooner. An estimate: nothing is reserved on it.
+    pub expected_if_idle: Option<Timestamp>,
 }
 
 /// What is kept for the head.
@@ -87,14 +90,22 @@ pub fn plan(now: Timestamp, waiting: &[Waiting], running: &[Running], capacity: 
     let mut started = vec![false; queue.units.len()];
     pass.starts.iter().for_each(|(unit, _)| started[*unit] = true);
 
-    let mut expected: Vec<Option<Timestamp>> = vec![None; queue.units.len()];
+    let mut expected: Vec<Expected> = vec![Expected::default(); queue.units.len()];
     if policy.backfill {
         let left = (0..queue.units.len()).filter(|unit| !started[*unit] && possible(unit));
-        let left = left.take(super::forecast::FORETOLD).collect();
-        foretell(&hardware, &queue, left, stock.clone()).into_iter().for_each(|(unit, at)| expected[unit] = Some(at));
+        let left: Vec<usize> = left.take(super::forecast::FORETOLD).collect();
+        if running.iter().any(|one| one.idles_at.is_some()) {
+            let stock = if_idle(now, running, &stock, policy);
+            foretell(&hardware, &queue, left.clone(), stock)
+                .into_iter()
+                .for_each(|(unit, at)| expected[unit].if_idle = Some(at));
+        }
+        foretell(&hardware, &queue, left, stock.clone())
+            .into_iter()
+            .for_each(|(unit, at)| expected[unit].at = Some(at));
     }
     if let Some(head) = &pass.head {
-        expected[head.unit] = head.at;
+        expected[head.unit].at = head.at;
     }
     let explainer = Explainer::new(&hardware, &queue, running, &stock, &hopeless, pass.head.as_ref(), policy.backfill);
     Plan {
@@ -125,6 +136,24 @@ fn stock(now: Timestamp, running: &[Running], hardware: &Hardware, policy: &Poli
     stock
 }
 
+/// Returns `stock` as if whatever can stop for idleness will.
+fn if_idle(now: Timestamp, running: &[Running], stock: &Stock, policy: &Policy) -> Stock {
+    let mut stock = stock.clone();
+    for hold in &mut stock.holds {
+        let Owner::Running(index) = hold.owner else { continue };
+        let idles = running[index].idles_at.map(|at| if at <= now { now.plus(policy.overdue_grace) } else { at });
+        hold.ends = [hold.ends, idles].into_iter().flatten().min();
+    }
+    stock
+}
+
+/// When a unit may start.
+#[derive(Debug, Clone, Copy, Default)]
+struct Expected {
+    at: Option<Timestamp>,
+    if_idle: Option<Timestamp>,
+}
+
 /// Hands what a unit was given to its members.
 fn starts(hardware: &Hardware, queue: &Queue, unit: usize, grant: &Grant) -> Vec<Start> {
     let mut starts: Vec<Start> = queue.units[unit]
@@ -145,7 +174,7 @@ fn uuids(hardware: &Hardware, grant: &[(usize, u32)]) -> Vec<GpuUuid> {
 }
 
 /// Explains every unit that did not start.
-fn waits(queue: &Queue, mut explainer: Explainer, started: &[bool], expected: &[Option<Timestamp>]) -> Vec<Wait> {
+fn waits(queue: &Queue, mut explainer: Explainer, started: &[bool], expected: &[Expected]) -> Vec<Wait> {
     let mut waits = Vec::with_capacity(queue.waiting.len());
     for (place, unit) in (0..queue.units.len()).filter(|unit| !started[*unit]).enumerate() {
         let (reason, held_by) = explainer.explain(unit);
@@ -154,7 +183,8 @@ fn waits(queue: &Queue, mut explainer: Explainer, started: &[bool], expected: &[
             position: place + 1,
             reason: reason.clone(),
             held_by: Arc::clone(&held_by),
-            expected_start: expected[unit],
+            expected_start: expected[unit].at,
+            expected_if_idle: expected[unit].if_idle.filter(|idle| expected[unit].at.is_none_or(|at| *idle < at)),
         }));
     }
     waits

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     ServiceError, Services, blocking,
-    queue::{Holder, holders},
+    queue::{Holder, People, holders},
 };
 use crate::{
     domain::{
@@ -36,7 +36,7 @@ pub struct BoxNow {
     pub readings: Arc<Vec<GpuReading>>,
     pub catalogue: Arc<Catalogue>,
     pub holders: Vec<Holder>,
-    /// The caller's team's jobs.
+    /// The caller's team's jobs, without sessions of notebooks and TensorBoards.
     pub jobs: BTreeMap<State, u64>,
     /// How many wait for a place, of all teams.
     pub queued: usize,
@@ -77,7 +77,10 @@ impl Services {
         let (jobs, holders) = self
             .store
             .read(move |connection| {
-                Ok::<_, ServiceError>((workloads::counts(connection, &team)?, holders(connection)?))
+                Ok::<_, ServiceError>((
+                    workloads::counts(connection, &team)?,
+                    holders(connection, &mut People::new(&team))?,
+                ))
             })
             .await?;
         Ok(BoxNow {
@@ -200,11 +203,12 @@ fn slot(now: GpuNow<'_>) -> GpuSlot {
 
 fn running(holder: &Holder) -> Running {
     Running {
-        id: holder.job.as_str().into(),
+        id: holder.run.id.as_str().into(),
         cpu_millis: holder.cpu_millis.into(),
         memory_bytes: holder.memory_bytes,
         gpus: holder.gpus.iter().map(|uuid| (uuid.clone(), holder.share)).collect(),
         ends_at: holder.until,
+        idles_at: holder.idle_at,
     }
 }
 

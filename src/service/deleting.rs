@@ -8,18 +8,19 @@ use crate::{
     domain::{
         dataset::{Dataset, Version},
         id::JobId,
+        workload::Kind,
     },
     store::{job_outputs, version_uses},
 };
 
-/// Jobs that an answer names; there may be more.
+/// Jobs and sessions that an answer names; there may be more.
 const NAMED: u32 = 20;
 
 /// What uses something that is to be deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Obstacles {
-    /// Jobs that wait, run, or are not tidied up after.
-    pub jobs: Vec<JobId>,
+    /// What waits, runs, or is not tidied up after: jobs and sessions.
+    pub runs: Vec<(JobId, Kind)>,
     pub tags: Vec<String>,
 }
 
@@ -33,14 +34,16 @@ impl Obstacles {
 
     /// Collects what uses a dataset itself: jobs that will make a version of it.
     pub fn of_dataset(connection: &Connection, dataset: &Dataset) -> Result<Self, ServiceError> {
-        Ok(Self { jobs: job_outputs::live_into(connection, dataset.seq, NAMED)?, tags: Vec::new() })
+        let jobs = job_outputs::live_into(connection, dataset.seq, NAMED)?;
+        Ok(Self { runs: jobs.into_iter().map(|job| (job, Kind::Job)).collect(), tags: Vec::new() })
     }
 
     /// Adds what uses a version.
     pub fn add_version(&mut self, connection: &Connection, version: &Version) -> Result<(), ServiceError> {
         for used in version_uses::live_uses_of(connection, version.seq, NAMED)? {
-            if !self.jobs.contains(&used.job) && self.jobs.len() < NAMED as usize {
-                self.jobs.push(used.job);
+            let run = (used.job, used.kind);
+            if !self.runs.contains(&run) && self.runs.len() < NAMED as usize {
+                self.runs.push(run);
             }
         }
         self.tags.extend(version.tags.iter().cloned());
@@ -53,9 +56,10 @@ impl Obstacles {
     /// [`ServiceError::Conflict`] `in_use`.
     pub fn refuse(&self, what: &str) -> Result<(), ServiceError> {
         let mut reasons = Vec::new();
-        if !self.jobs.is_empty() {
-            let jobs: Vec<_> = self.jobs.iter().map(JobId::as_str).collect();
-            reasons.push(format!("jobs that are not over use it ({})", jobs.join(", ")));
+        if !self.runs.is_empty() {
+            let mut users: Vec<_> = self.runs.iter().map(|(id, kind)| kind.called(id)).collect();
+            users.dedup();
+            reasons.push(format!("what is not over uses it ({})", users.join(", ")));
         }
         if !self.tags.is_empty() {
             reasons.push(format!("it is tagged ({})", self.tags.join(", ")));
@@ -72,9 +76,10 @@ impl Obstacles {
 
     /// Returns what an event says of a deletion that was forced.
     pub fn record(&self) -> Value {
-        if self.jobs.is_empty() && self.tags.is_empty() {
+        if self.runs.is_empty() && self.tags.is_empty() {
             return json!({});
         }
-        json!({ "forced": true, "jobs": self.jobs, "tags": self.tags })
+        let runs: Vec<&JobId> = self.runs.iter().map(|(id, _)| id).collect();
+        json!({ "forced": true, "jobs": runs, "tags": self.tags })
     }
 }

@@ -7,11 +7,12 @@ use super::{
     job_draft::{CheckedJob, JobDraft},
     job_mounts,
     job_rules::check_tags,
+    queue::Place,
 };
 use crate::{
     auth::Secret,
     domain::{
-        board::{DiskRoom, Progress, Waiting},
+        board::{DiskRoom, Progress},
         caller::{Action, Caller},
         id::{JobId, ProjectId},
         idempotency::IdempotencyKey,
@@ -30,7 +31,7 @@ pub struct JobNow {
     pub job: Job,
     pub phase: Option<Phase>,
     pub progress: Option<Progress>,
-    pub waiting: Option<Waiting>,
+    pub waiting: Option<Place>,
     /// `false` while the engine does not answer: what ran may have ended since.
     pub contact: bool,
 }
@@ -140,7 +141,9 @@ impl Services {
     /// Returns one job with what it is to run.
     pub async fn job(&self, caller: &Caller, id: &JobId) -> Result<(JobNow, Spec), ServiceError> {
         let (job, spec) = self.find_job(caller, id).await?;
-        Ok((self.now(job), spec))
+        let mut now = self.now(job);
+        now.waiting = self.explain_wait(caller, now.waiting).await?;
+        Ok((now, spec))
     }
 
     /// Lists jobs, newest first, from before number `before`.
@@ -244,7 +247,7 @@ impl Services {
         JobNow {
             phase: job.workload.phase(now),
             progress: if pending { self.board.progress(&job.workload.id) } else { None },
-            waiting: if pending { self.board.waiting(&job.workload.id) } else { None },
+            waiting: if pending { self.board.waiting(&job.workload.id).map(Place::from) } else { None },
             contact: job.workload.state.is_terminal() || self.board.contact().is_good(),
             job,
         }

@@ -1,6 +1,6 @@
 //! Which run made a version or whose files it holds, which runs read it, and which versions grew out of which.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     ServiceError, Services,
@@ -11,11 +11,11 @@ use crate::{
         caller::{Action, Caller},
         dataset::{DatasetRef, Use, Version, VersionRef, VersionState, VersionUse},
         file_root::FileRoot,
-        id::{JobId, NotebookId, VersionId},
+        id::{JobId, NotebookId, TensorBoardId, VersionId},
         import::ChosenFiles,
-        workload::State,
+        workload::{Kind, State},
     },
-    store::{imports, version_uses, versions},
+    store::{imports, version_uses, versions, workloads},
 };
 
 /// Versions of a dataset that its graph shows, the newest.
@@ -32,7 +32,7 @@ pub struct VersionLineage {
     pub made_by: Option<VersionUse>,
     /// Files of notebooks and of `/storage` that were brought into it, newest first.
     pub made_from: Vec<ChosenFiles>,
-    /// Runs that mounted it, newest first.
+    /// Who mounted it, newest first: of all sessions of a notebook or a TensorBoard the newest.
     pub read_by: Vec<VersionUse>,
 }
 
@@ -56,10 +56,17 @@ pub enum Node {
         name: String,
         state: Option<State>,
     },
-    /// Its files came into a version, or a session of it read one.
+    /// Its files came into a version, or sessions of it read one.
     Notebook {
         id: NotebookId,
         name: String,
+        is_gone: bool,
+    },
+    /// Sessions of it showed a version.
+    TensorBoard {
+        id: TensorBoardId,
+        name: String,
+        is_gone: bool,
     },
     /// The team's `/storage`.
     Storage,
@@ -79,6 +86,18 @@ pub enum Edge {
 pub enum Reader {
     Job(JobId),
     Notebook(NotebookId),
+    TensorBoard(TensorBoardId),
+}
+
+impl Reader {
+    /// Returns whose use it is.
+    fn of(used: &VersionUse) -> Self {
+        match &used.kind {
+            Kind::Job => Self::Job(used.job.clone()),
+            Kind::Notebook(id) => Self::Notebook(id.clone()),
+            Kind::TensorBoard(id) => Self::TensorBoard(id.clone()),
+        }
+    }
 }
 
 impl Services {
@@ -94,7 +113,13 @@ impl Services {
         self.store
             .read(move |connection| {
                 let uses = version_uses::of_version(connection, &team, version.seq, USES)?;
-                let (mut made, read_by): (Vec<_>, Vec<_>) = uses.into_iter().partition(|used| used.role == Use::Output);
+                let (mut made, mut read_by): (Vec<_>, Vec<_>) =
+                    uses.into_iter().partition(|used| used.role == Use::Output);
+                let mut named = HashSet::new();
+                read_by.retain(|used| {
+                    let reader = Reader::of(used);
+                    matches!(reader, Reader::Job(_)) || named.insert((reader, used.role))
+                });
                 let made_from = match dataset.team == team {
                     true => imports::chosen_into(connection, dataset.seq, Some(version.seq), USES)?,
                     false => Vec::new(),
@@ -124,13 +149,27 @@ impl Services {
                     true => imports::chosen_into(connection, dataset.seq, None, USES)?,
                     false => Vec::new(),
                 };
-                Ok(draw(versions, uses, chosen))
+                let mut notebooks = HashMap::new();
+                for (_, ChosenFiles { root, .. }) in &chosen {
+                    if let FileRoot::Notebook(id) = root
+                        && let Some(name) = workloads::name_of(connection, &Kind::Notebook(id.clone()))?
+                    {
+                        notebooks.insert(id.clone(), name);
+                    }
+                }
+                Ok(draw(versions, uses, chosen, &notebooks))
             })
             .await
     }
 }
 
-fn draw(versions: Vec<Version>, uses: Vec<VersionUse>, chosen: Vec<(VersionId, ChosenFiles)>) -> Graph {
+/// Draws what is known. `notebooks` are those of which there are files, with their names, that are there.
+fn draw(
+    versions: Vec<Version>,
+    uses: Vec<VersionUse>,
+    chosen: Vec<(VersionId, ChosenFiles)>,
+    notebooks: &HashMap<NotebookId, String>,
+) -> Graph {
     let mut graph = Graph::default();
     let known: HashSet<_> = versions.iter().map(|version| version.id.clone()).collect();
     for version in versions {
@@ -152,27 +191,27 @@ fn draw(versions: Vec<Version>, uses: Vec<VersionUse>, chosen: Vec<(VersionId, C
     for (version, ChosenFiles { root, name, .. }) in chosen.into_iter().filter(|(version, _)| known.contains(version)) {
         let node = match &root {
             FileRoot::Storage => Node::Storage,
-            FileRoot::Notebook(id) => Node::Notebook { id: id.clone(), name },
+            FileRoot::Notebook(id) => {
+                let name_now = notebooks.get(id).cloned();
+                Node::Notebook { id: id.clone(), is_gone: name_now.is_none(), name: name_now.unwrap_or(name) }
+            }
         };
         join(&mut graph, &root.to_string(), node, Edge::Brings { root, version });
     }
     for used in uses.into_iter().filter(|used| known.contains(&used.version)) {
-        let VersionUse { version, job, job_name: name, role, state, notebook, .. } = used;
-        match (role, notebook) {
-            (Use::Output, _) => {
-                let node = Node::Job { id: job.clone(), name, state };
-                join(&mut graph, &job.to_string(), node, Edge::Makes { job: job.clone(), version });
-            }
-            // What its sessions read, the notebook read.
-            (role, Some(id)) => {
-                let edge = Edge::Reads { version, by: Reader::Notebook(id.clone()), role };
-                join(&mut graph, &id.to_string(), Node::Notebook { id: id.clone(), name }, edge);
-            }
-            (role, None) => {
-                let edge = Edge::Reads { version, by: Reader::Job(job.clone()), role };
-                join(&mut graph, &job.to_string(), Node::Job { id: job.clone(), name, state }, edge);
-            }
-        }
+        let reader = Reader::of(&used);
+        let VersionUse { version, job, title: name, role, state, is_gone, .. } = used;
+        // What its sessions read, the notebook or the TensorBoard read.
+        let (id, node) = match &reader {
+            Reader::Job(id) => (id.to_string(), Node::Job { id: id.clone(), name, state }),
+            Reader::Notebook(id) => (id.to_string(), Node::Notebook { id: id.clone(), name, is_gone }),
+            Reader::TensorBoard(id) => (id.to_string(), Node::TensorBoard { id: id.clone(), name, is_gone }),
+        };
+        let edge = match role {
+            Use::Output => Edge::Makes { job, version },
+            role => Edge::Reads { version, by: reader, role },
+        };
+        join(&mut graph, &id, node, edge);
     }
     graph
 }

@@ -59,6 +59,7 @@ pub mod notebook_draft;
 pub mod notebook_listing;
 pub mod notebook_sessions;
 pub mod notebooks;
+pub mod not_yet;
 pub mod numbers;
 pub mod projects;
 pub mod pushes;

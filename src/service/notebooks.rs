@@ -9,11 +9,12 @@ use super::{
     job_rules::check_tags,
     jobs::PASSWORD_PLACE,
     notebook_draft::{NotebookDraft, Unsaid},
+    queue::Place,
     text::check_text,
 };
 use crate::{
     domain::{
-        board::{DiskRoom, Progress, Waiting},
+        board::{DiskRoom, Progress},
         caller::{Action, Caller},
         id::{JobId, NotebookId},
         idempotency::IdempotencyKey,
@@ -34,7 +35,7 @@ pub struct NotebookNow {
     pub state: NotebookState,
     pub phase: Option<Phase>,
     pub progress: Option<Progress>,
-    pub waiting: Option<Waiting>,
+    pub waiting: Option<Place>,
     /// Of a fork whose files are on their way: how far they are.
     pub copy: Option<ForkProgress>,
     /// What it keeps on the disk, once it was counted.
@@ -287,7 +288,9 @@ impl Services {
 
     /// Returns one notebook: of the team, or one that is public.
     pub async fn notebook(&self, caller: &Caller, id: &NotebookId) -> Result<NotebookNow, ServiceError> {
-        Ok(self.notebook_now(self.find_notebook(caller, id).await?).seen_by(caller))
+        let mut now = self.notebook_now(self.find_notebook(caller, id).await?).seen_by(caller);
+        now.waiting = self.explain_wait(caller, now.waiting).await?;
+        Ok(now)
     }
 
     /// Lists notebooks, newest first, from before number `before`.
@@ -490,7 +493,7 @@ impl Services {
             state: NotebookState::of(notebook.session.as_ref()),
             phase: workload.and_then(|workload| workload.phase(now)),
             progress: pending.and_then(|workload| self.board.progress(&workload.id)),
-            waiting: pending.and_then(|workload| self.board.waiting(&workload.id)),
+            waiting: pending.and_then(|workload| self.board.waiting(&workload.id)).map(Place::from),
             contact: workload.is_none_or(|workload| workload.state.is_terminal()) || self.board.contact().is_good(),
             copy: notebook.copying_from.as_ref().map(|_| self.board.fork(&notebook.id).unwrap_or_default()),
             size: self.board.notebook_sizes().get(&notebook.id).copied(),

@@ -7,13 +7,14 @@ use super::{
     Invalid, ServiceError, Services, blocking,
     job_draft::DEFAULT_PROJECT,
     job_rules::check_image,
+    queue::Place,
     tensorboard_members::{self, MemberDraft, MemberNow},
     tensorboard_sessions::machine,
     text::check_text,
 };
 use crate::{
     domain::{
-        board::{Progress, Waiting},
+        board::Progress,
         caller::{Action, Caller},
         id::{JobId, TensorBoardId},
         idempotency::IdempotencyKey,
@@ -60,7 +61,7 @@ pub struct TensorBoardNow {
     pub state: NotebookState,
     pub phase: Option<Phase>,
     pub progress: Option<Progress>,
-    pub waiting: Option<Waiting>,
+    pub waiting: Option<Place>,
     /// `false` while the engine does not answer: a session may have ended since.
     pub contact: bool,
     /// What its next session runs on.
@@ -185,7 +186,9 @@ impl Services {
 
     /// Returns one TensorBoard.
     pub async fn tensorboard(&self, caller: &Caller, id: &TensorBoardId) -> Result<TensorBoardNow, ServiceError> {
-        Ok(self.tensorboard_now(self.find_tensorboard(caller, id).await?))
+        let mut now = self.tensorboard_now(self.find_tensorboard(caller, id).await?);
+        now.waiting = self.explain_wait(caller, now.waiting).await?;
+        Ok(now)
     }
 
     /// Returns what a TensorBoard shows, in the order in which it was added.
@@ -299,7 +302,7 @@ impl Services {
             state: board.state(),
             phase: workload.and_then(|workload| workload.phase(now)),
             progress: pending.and_then(|workload| self.board.progress(&workload.id)),
-            waiting: pending.and_then(|workload| self.board.waiting(&workload.id)),
+            waiting: pending.and_then(|workload| self.board.waiting(&workload.id)).map(Place::from),
             contact: workload.is_none_or(|workload| workload.state.is_terminal()) || self.board.contact().is_good(),
             image: self.tensorboard_image(&board),
             machine_type: machine(board.choice.machine_type.as_deref(), &self.board.catalogue())

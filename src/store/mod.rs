@@ -22,6 +22,7 @@ pub mod events;
 pub mod experiments;
 pub mod gpu_holdings;
 pub mod idempotency;
+pub mod idle_ends;
 pub mod imports;
 pub mod job_outputs;
 pub mod jobs;

@@ -114,10 +114,10 @@ mod tests {
                 "INSERT INTO teams VALUES ('t000000', 't', 0);
                  INSERT INTO users (id, team_id, name, created_at) VALUES ('u00000000', 't000000', 'u', 0);
                  INSERT INTO projects (seq, id, team_id, name, created_at) VALUES (1, 'p00000000', 't000000', 'p', 0);
-                 INSERT INTO workloads (seq, id, kind, team_id, user_id, project_id, name, spec, cpu_millis,
+                 INSERT INTO workloads (seq, id, kind, parent_id, team_id, user_id, project_id, name, spec, cpu_millis,
                      memory_bytes, gpus, gpu_share, priority, retry_limit, retry_backoff_seconds, created_at, wanted,
                      state)
-                 VALUES (1, 'js0123456789a1', 'notebook', 't000000', 'u00000000', 'p00000000', 'n', '{}', 1, 1, 0, 1,
+                 VALUES (1, 'js0123456789a1', 'notebook', 'n000000000', 't000000', 'u00000000', 'p00000000', 'n', '{}', 1, 1, 0, 1,
                      0, 0, 0, 0, 'run', 'running');
                  INSERT INTO storage_providers (id, team_id, name, kind, created_at, updated_at)
                      VALUES ('spl0123456789ab', 't000000', 'm', 'managed', 0, 0);

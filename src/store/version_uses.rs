@@ -1,28 +1,30 @@
-//! Which run reads or made which version. The rows outlive the jobs that they name.
+//! Which run reads or made which version. The rows outlive the runs that they name, and know what those were.
 
 use rusqlite::{Connection, Row, params};
 
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, workloads};
 use crate::domain::{
     dataset::{Use, VersionUse},
     id::{JobId, TeamId},
     time::Timestamp,
 };
 
-const COLUMNS: &str = "v.id, x.job_id, x.job_name, x.name, x.role, x.at, w.state,
-    CASE w.kind WHEN 'notebook' THEN w.parent_id END
-    FROM version_uses x JOIN versions v ON v.seq = x.version LEFT JOIN workloads w ON w.id = x.job_id";
+const COLUMNS: &str = "v.id, x.job_id, coalesce(n.name, t.name, x.job_name), x.name, x.role, x.at, w.state, x.kind,
+    x.parent_id, CASE x.kind WHEN 'notebook' THEN n.id WHEN 'tensorboard' THEN t.id ELSE w.id END IS NULL
+    FROM version_uses x JOIN versions v ON v.seq = x.version LEFT JOIN workloads w ON w.id = x.job_id
+    LEFT JOIN notebooks n ON n.id = x.parent_id LEFT JOIN tensorboards t ON t.id = x.parent_id";
 
 fn version_use(row: &Row<'_>) -> rusqlite::Result<VersionUse> {
     Ok(VersionUse {
         version: row.get(0)?,
         job: row.get(1)?,
-        job_name: row.get(2)?,
+        title: row.get(2)?,
         name: row.get(3)?,
         role: row.get(4)?,
         at: row.get(5)?,
         state: row.get(6)?,
-        notebook: row.get(7)?,
+        kind: workloads::kind(row, 7, 8)?,
+        is_gone: row.get(9)?,
     })
 }
 
@@ -31,8 +33,9 @@ fn version_use(row: &Row<'_>) -> rusqlite::Result<VersionUse> {
 pub struct NewUse<'a> {
     /// Number of the version.
     pub version: i64,
-    /// The job's team, which alone sees this use.
+    /// The run's team, which alone sees this use.
     pub team: &'a TeamId,
+    /// A job, or a session; its row says of what.
     pub job: &'a JobId,
     pub job_name: &'a str,
     pub name: &'a str,
@@ -42,8 +45,9 @@ pub struct NewUse<'a> {
 /// Writes down a use. Twice is as good as once, and one that was let go is one again.
 pub fn insert(tx: &Tx<'_>, new: &NewUse<'_>, now: Timestamp) -> Result<(), StoreError> {
     tx.prepare_cached(
-        "INSERT INTO version_uses (version, team_id, job_id, job_name, name, role, at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        "INSERT INTO version_uses (version, team_id, job_id, job_name, name, role, at, kind, parent_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, coalesce((SELECT kind FROM workloads WHERE id = ?3), 'job'),
+             (SELECT parent_id FROM workloads WHERE id = ?3))
          ON CONFLICT (version, job_id, role, name) DO UPDATE SET released_at = NULL",
     )?
     .execute(params![new.version, new.team, new.job, new.job_name, new.name, new.role, now])?;

@@ -28,7 +28,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Workload> {
     Ok(Workload {
         seq: row.get(0)?,
         id: row.get(1)?,
-        kind: kind(row)?,
+        kind: kind(row, 33, 34)?,
         team: row.get(2)?,
         user: row.get(3)?,
         project: row.get(4)?,
@@ -65,9 +65,10 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Workload> {
     })
 }
 
-fn kind(row: &Row<'_>) -> rusqlite::Result<Kind> {
-    let parent = row.get_ref(34)?.as_str_or_null()?;
-    Kind::from_parts(row.get_ref(33)?.as_str()?, parent)
+/// Reads what a run is from the columns of its word and of the id of what outlives it.
+pub(super) fn kind(row: &Row<'_>, word: usize, parent: usize) -> rusqlite::Result<Kind> {
+    let parent = row.get_ref(parent)?.as_str_or_null()?;
+    Kind::from_parts(row.get_ref(word)?.as_str()?, parent)
         .ok_or_else(|| rusqlite::types::FromSqlError::InvalidType.into())
 }
 
@@ -128,6 +129,21 @@ pub fn insert(tx: &Tx<'_>, new: &NewWorkload, now: Timestamp) -> Result<i64, Sto
 pub fn get(connection: &Connection, id: &JobId) -> Result<Option<Workload>, StoreError> {
     let mut query = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM workloads w WHERE w.id = ?1"))?;
     Ok(query.query_row([id], read).optional()?)
+}
+
+/// Returns what people call a workload now: what a session is of may have been renamed since it began.
+pub fn name_now(connection: &Connection, workload: &Workload) -> Result<String, StoreError> {
+    Ok(name_of(connection, &workload.kind)?.unwrap_or_else(|| workload.name.clone()))
+}
+
+/// Returns the name of what sessions of this kind are of; `None` for a job, and where that is gone.
+pub fn name_of(connection: &Connection, kind: &Kind) -> Result<Option<String>, StoreError> {
+    let (query, id) = match kind {
+        Kind::Job => return Ok(None),
+        Kind::Notebook(id) => ("SELECT name FROM notebooks WHERE id = ?1", id.as_str()),
+        Kind::TensorBoard(id) => ("SELECT name FROM tensorboards WHERE id = ?1", id.as_str()),
+    };
+    Ok(connection.prepare_cached(query)?.query_row([id], |row| row.get(0)).optional()?)
 }
 
 /// Returns everything that is not over and tidied, in order of acceptance.

@@ -50,7 +50,7 @@ class MockBox {
     this.secrets.push({ id: "se1", name: "HF_TOKEN", scope: "team", projectId: null, createdAt: ago(8e5), updatedAt: ago(4e4) }, { id: "se2", name: "S3_KEY", scope: "project", projectId: "pr2", createdAt: ago(8e4), updatedAt: ago(8e4) });
     this.keys.push({ id: "ke2", name: "laptop", scope: "write", user: "ada", createdAt: ago(3e5), expiresAt: ago(-6e6), lastUsedAt: ago(600), revokedAt: null, current: false }, { id: "ke3", name: "old ci", scope: "read", user: "grace", createdAt: ago(5e5), expiresAt: null, lastUsedAt: null, revokedAt: ago(1e4), current: false });
     const gpu = (index) => ({ uuid: `GPU-000${index}`, name: "NVIDIA H100 80GB HBM3", index });
-    this.add({ id: "js9", name: "eval-large", state: "pending", phase: "queued", machineType: "gpu-4", command: "python eval.py --model large --split test", project: 2, tags: ["eval"], ago: 840, queue: { position: 1, reason: "Needs 4 GPUs; 1 is free. resnet50-baseline and train-whisper hold the others.", expectedStart: ago(-5400) } });
+    this.add({ id: "js9", name: "eval-large", state: "pending", phase: "queued", machineType: "gpu-4", command: "python eval.py --model large --split test", project: 2, tags: ["eval"], ago: 840, queue: { position: 1, reason: "needs 4 GPUs; 1 of 4 is free", expectedStart: ago(-11_400) } });
     this.add({ id: "js8", name: "resnet50-baseline", state: "running", phase: "running", machineType: "gpu-1", gpus: [gpu(0)], command: "python train.py --arch resnet50 --epochs 90 --batch-size 256", project: 2, tags: ["vision", "baseline"], ago: 3000, setup: 42, started: 2950, timeLimitSeconds: 14400, ports: [{ container: 6006, host: 16006, url: "http://127.0.0.1:16006/" }] });
     this.add({ id: "js7", name: "train-whisper", state: "running", phase: "running", machineType: "gpu-2", gpus: [gpu(2), gpu(3)], command: ["torchrun", "--nproc-per-node", "2", "train.py"], project: 3, user: "grace", ago: 9000, setup: 100, started: 8890 });
     this.add({ id: "js6", name: "pull-cuda", state: "pending", phase: "preparing", machineType: "gpu-1", command: "nvidia-smi", project: 1, ago: 35, progress: { what: "Pulling nvcr/cuda:12.8", doneBytes: 1.3 * GIB, totalBytes: 3.4 * GIB } });
@@ -310,21 +310,51 @@ class MockBox {
   gpus() {
     const gpu = (index, use, used, extra) => ({ uuid: `GPU-000${index}`, index, name: "NVIDIA H100 80GB HBM3", memoryBytes: 80 * GIB, kind: "whole", parent: null, migProfile: null, numaNode: index >> 1, pciBusId: `0000:0${index}:00.0`, health: "healthy", healthReason: null, utilizationPercent: use, memoryUsedBytes: used * GIB, temperatureCelsius: 38 + use / 3, powerWatts: 90 + use * 5.6, powerLimitWatts: 700, holders: [], foreign: [], avoided: false, ...extra });
     const items = [
-      gpu(0, 96, 61, { temperatureCelsius: 68, holders: [{ jobId: "js8", name: "resnet50-baseline", user: "ada" }] }),
+      gpu(0, 96, 61, { temperatureCelsius: 68, holders: [{ kind: "job", jobId: "js8", notebookId: null, tensorboardId: null, name: "resnet50-baseline", user: "ada", own: true }] }),
       gpu(1, 18, 22, { temperatureCelsius: 44, avoided: true, foreign: [{ pid: 4411, user: "root", command: "python3 -m vllm.entrypoints.openai.api_server --model mistral", memoryBytes: 22 * GIB }] }),
-      gpu(2, 99, 74, { temperatureCelsius: 71, holders: [{ jobId: "js7", name: "train-whisper", user: "grace" }] }),
-      gpu(3, 97, 74, { temperatureCelsius: 70, holders: [{ jobId: "js7", name: "train-whisper", user: "grace" }] }),
+      gpu(2, 99, 74, { temperatureCelsius: 71, holders: [{ kind: "job", jobId: "js7", notebookId: null, tensorboardId: null, name: "train-whisper", user: "grace", own: true }] }),
+      gpu(3, 97, 74, { temperatureCelsius: 70, holders: [{ kind: "job", jobId: "js7", notebookId: null, tensorboardId: null, name: "train-whisper", user: "grace", own: true }] }),
     ];
     return { items: this.jobs.length ? items : [], next: null, driverVersion: this.jobs.length ? "570.86.10" : null, cudaVersion: this.jobs.length ? "12.8" : null, unavailable: this.jobs.length ? null : "The NVIDIA library is not installed.", links: [{ a: "GPU-0000", b: "GPU-0001", link: "nvlink:18" }, { a: "GPU-0002", b: "GPU-0003", link: "nvlink:18" }, { a: "GPU-0000", b: "GPU-0002", link: "system" }] };
   }
 
-  queue() {
-    const waiting = this.jobs.filter((job) => job.phase === "queued");
-    const running = this.jobs.filter((job) => job.state === "running");
-    return {
-      items: waiting.map((job, i) => ({ jobId: job.id, name: job.name, user: job.user.name, machineType: job.machineType, position: i + 1, reason: job.queue?.reason ?? "", needs: job.resources, heldBy: running.filter((other) => other.gpus.length).map((other) => ({ jobId: other.id, name: other.name, user: other.user.name, gpus: other.gpus, until: null })), expectedStart: job.queue?.expectedStart ?? null, since: job.createdAt })),
-      running: running.map((job) => ({ jobId: job.id, name: job.name, user: job.user.name, gpus: job.gpus, cpuMillis: job.resources.cpuMillis, memoryBytes: job.resources.memoryBytes, startedAt: job.startedAt, until: job.timeLimitSeconds ? new Date(Date.parse(job.startedAt) + job.timeLimitSeconds * 1000).toISOString() : null })),
+  /** Who holds a place or waits for one: jobs, and the sessions of notebooks and TensorBoards. */
+  runs() {
+    const of = (kind, field) => (one) => {
+      const type = this.machineTypes.find(({ name }) => name === one.machineType);
+      return { kind, jobId: one.session.id, notebookId: null, tensorboardId: null, [field]: one.id, name: one.name, user: one.user.name, own: true, state: one.state, phase: one.phase, queue: one.queue, machineType: one.machineType, resources: type, gpus: one.session.gpus, startedAt: one.session.startedAt, createdAt: one.session.createdAt, until: one.session.shutsDownAt, idleAt: one.session.idleAt };
     };
+    const until = (job) => (job.timeLimitSeconds && job.startedAt ? new Date(Date.parse(job.startedAt) + job.timeLimitSeconds * 1000).toISOString() : null);
+    const live = (one) => one.session && one.phase;
+    return [
+      ...this.jobs.filter(({ phase }) => phase).map((job) => ({ kind: "job", jobId: job.id, notebookId: null, tensorboardId: null, name: job.name, user: job.user.name, own: job.own ?? true, state: job.state, phase: job.phase, queue: job.queue, machineType: job.machineType, resources: job.resources, gpus: job.gpus, startedAt: job.startedAt, createdAt: job.createdAt, until: until(job), idleAt: null })),
+      ...this.notebooks.all.map(({ id }) => this.notebooks.find(id)).filter(live).map(of("notebook", "notebookId")),
+      ...this.boards.all.filter(live).map(of("tensorboard", "tensorboardId")),
+    ];
+  }
+
+  queue() {
+    const name = ({ kind, jobId, notebookId, tensorboardId, name, user, own }) => ({ kind, jobId, notebookId, tensorboardId, name, user, own });
+    const runs = this.runs();
+    const running = runs.filter(({ state }) => state === "running");
+    const waiting = runs.filter(({ phase }) => phase === "queued").toSorted((a, b) => (a.queue?.position ?? 0) - (b.queue?.position ?? 0));
+    return {
+      items: waiting.map((run, i) => ({ ...name(run), machineType: run.machineType, ...this.place(run), position: i + 1, needs: run.resources, since: run.createdAt })),
+      running: running.map((run) => ({ ...name(run), gpus: run.gpus, cpuMillis: run.resources.cpuMillis, memoryBytes: run.resources.memoryBytes, startedAt: run.startedAt, until: run.until, idleAt: run.idleAt })),
+    };
+  }
+
+  /** The place of one that waits, with who holds what it needs, as its own page has it. */
+  place({ jobId, queue, resources }) {
+    const blocks = ({ kind, jobId: id, notebookId, tensorboardId, name, user, own, gpus, until, idleAt }) => ({ kind, jobId: id, notebookId, tensorboardId, name, user, own, gpus, until, idleAt, waits: false });
+    const heldBy = this.runs().filter((run) => run.jobId !== jobId && run.state === "running" && (!resources.gpus || run.gpus.length)).map(blocks);
+    return { reason: "", expectedStart: null, expectedIfIdle: null, ...queue, heldBy };
+  }
+
+  /** One of the API's views with its place in the queue, where it waits. */
+  placed(view) {
+    const run = view?.queue && this.runs().find(({ jobId }) => jobId === (view.session?.id ?? view.id));
+    return run ? { ...view, queue: this.place(run) } : view;
   }
 
   subscribe(send) {

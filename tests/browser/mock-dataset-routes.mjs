@@ -72,7 +72,13 @@ export function datasetRoutes({ json, none, known, problem }) {
     const job = (id) => ({ job: id, name: box.job(id)?.name ?? id, state: box.job(id)?.state ?? null });
     const children = box.data.versionsOf(dataset.id).filter((other) => other.parent === version).map((other) => other.version);
     const madeFrom = version === "v2bbbbb" ? [{ root: "n4kq0z81", name: "train-digits", words: "/notebooks of train-digits (n4kq0z81): “data”" }] : [];
-    return json(response, 200, { parent, children, madeBy: madeBy && job(madeBy), madeFrom, readBy: version === "v2bbbbb" ? ["js8", "js7"].map((id) => ({ ...job(id), role: "input", at: new Date().toISOString() })) : [] });
+    const readers = [
+      ...["js8", "js7"].map((id) => ({ kind: "job", ...job(id) })),
+      { kind: "notebook", job: "jsn4kq0z81", notebook: "n4kq0z81", name: "train-digits", state: "running" },
+      { kind: "tensorboard", job: "jstb4kq0z81xwp", tensorboard: "tb4kq0z81xwp", name: "resnet-sweep", state: "cancelled" },
+      { kind: "tensorboard", job: "jstbgone", tensorboard: "tbgone000000", name: "warm-up", state: null, gone: true },
+    ];
+    return json(response, 200, { parent, children, madeBy: madeBy && job(madeBy), madeFrom, readBy: version === "v2bbbbb" ? readers.map((reader) => ({ notebook: null, tensorboard: null, gone: false, role: "input", at: new Date().toISOString(), ...reader })) : [] });
   }
 
   function file({ box, request, response, args, one }) {

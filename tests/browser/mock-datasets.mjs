@@ -201,16 +201,20 @@ export class MockDatasets {
   lineage(datasetName, jobs) {
     const job = (id) => jobs.find((candidate) => candidate.id === id);
     const versions = this.versionsOf(datasetName);
-    const nodes = versions.map(({ version, tags, state }) => ({ kind: "version", id: version, label: tags.join(", "), state }));
+    const nodes = versions.map(({ version, tags, state }) => ({ kind: "version", id: version, label: tags.join(", "), state, gone: false }));
     const edges = versions.filter(({ parent }) => parent).map(({ parent, version }) => ({ from: parent, to: version, role: "parent" }));
     const uses = versions.length > 1 ? [["v1aaaaa", "js4"], ["v2bbbbb", "js8"], ["v2bbbbb", "js7"], ["v1aaaaa", "js5"]] : [];
     for (const { madeBy, version } of versions) if (madeBy) edges.push({ from: madeBy, to: version, role: "output" });
     for (const [from, to] of uses) edges.push({ from, to, role: "input" });
     if (versions.length > 1) {
-      nodes.push({ kind: "notebook", id: "n4kq0z81", label: "train-digits", state: null });
+      nodes.push({ kind: "notebook", id: "n4kq0z81", label: "train-digits", state: null, gone: false });
+      nodes.push({ kind: "tensorboard", id: "tb4kq0z81xwp", label: "resnet-sweep", state: null, gone: false });
+      nodes.push({ kind: "tensorboard", id: "tbgone000000", label: "warm-up", state: null, gone: true });
       edges.push({ from: "n4kq0z81", to: "v2bbbbb", role: "files" });
+      for (const from of ["v1aaaaa", "v2bbbbb"]) edges.push({ from, to: "tb4kq0z81xwp", role: "input" });
+      edges.push({ from: "v2bbbbb", to: "tbgone000000", role: "input" });
     }
-    for (const id of new Set(edges.flatMap(({ from, to }) => [from, to]).filter((id) => id.startsWith("js")))) nodes.push({ kind: "job", id, label: job(id)?.name ?? "", state: job(id)?.state ?? null });
+    for (const id of new Set(edges.flatMap(({ from, to }) => [from, to]).filter((id) => id.startsWith("js")))) nodes.push({ kind: "job", id, label: job(id)?.name ?? "", state: job(id)?.state ?? null, gone: !job(id) });
     return { nodes, edges: edges.filter(({ from, to }) => nodes.some(({ id }) => id === from) && nodes.some(({ id }) => id === to)) };
   }
 

@@ -24,7 +24,7 @@ export class MockNotebooks {
     const running = { state: "running", phase: "running" };
     this.add({ id: "n4kq0z81", name: "train-digits", ...running, ready: true, machineType: "gpu-1", image: "gradient/pytorch-jupyter:2.4", tags: ["vision"], project: 2, ago: 9e4, sessions: 3, started: 5400, gpus: ["GPU-0000"], shutsIn: 7.6 * 3600, idleIn: 2.7 * 3600, activity: [960, "the kernel of train.ipynb is busy"], spec: { keepPackages: true, datasets: [{ ref: "digits:stable", name: "digits" }], env: { EPOCHS: "20", HF_TOKEN: "secret:HF_TOKEN" } } });
     this.add({ id: "nsoon000", name: "evaluate", ...running, ready: true, user: "grace", ago: 5e4, sessions: 1, started: 42000, shutsIn: 540, activity: [30, "a terminal says something"], spec: { idleSeconds: null } });
-    this.add({ id: "nqueued0", name: "finetune", state: "pending", phase: "queued", machineType: "gpu-4", ago: 400, sessions: 1, queue: { position: 2, reason: "Needs 4 GPUs; 1 is free. resnet50-baseline and train-whisper hold the others.", expectedStart: ahead(5400) } });
+    this.add({ id: "nqueued0", name: "finetune", state: "pending", phase: "queued", machineType: "gpu-4", ago: 400, sessions: 1, queue: { position: 2, reason: "needs 4 GPUs; 1 of 4 is free", expectedStart: ahead(27_000), expectedIfIdle: ahead(11_400) } });
     this.add({ id: "nprepare", name: "diffusion", state: "pending", phase: "preparing", machineType: "gpu-1", ago: 60, sessions: 1, progress: { what: "pulling jupyter/datascience-notebook:latest", doneBytes: 1.3 * GIB, totalBytes: 3.4 * GIB } });
     this.add({ id: "nstart00", name: "first-steps", ...running, ready: false, ago: 20, sessions: 1, started: 4, shutsIn: 43200 });
     this.add({ id: "nstopped", name: "course", state: "stopped", machineType: "cpu-small", tags: ["course"], public: true, ago: 2e5, sessions: 4, started: 9e4, ran: 13000, message: "stopped after 3 h without activity; the last was: the kernel of lesson-2.ipynb was busy. Its files are kept: start it again", activity: [8e4, "the kernel of lesson-2.ipynb was busy"], spec: { workspace: { git: "https://github.com/lovelace/course.git", ref: "main" }, public: true } });
@@ -168,7 +168,7 @@ export function notebookRoutes({ json, none, known, problem }) {
   return [
     ["GET", /^\/notebooks$/, ({ box, response, query }) => json(response, 200, of(box).list(query))],
     ["POST", /^\/notebooks$/, create],
-    ["GET", new RegExp(`^/notebooks/${id}$`), ({ box, response, args }) => known(response, of(box).find(args[0]))],
+    ["GET", new RegExp(`^/notebooks/${id}$`), ({ box, response, args }) => known(response, box.placed(of(box).find(args[0])))],
     ["PATCH", new RegExp(`^/notebooks/${id}$`), ({ box, response, args, body }) => json(response, 200, of(box).change(args[0], JSON.parse(body)))],
     ["DELETE", new RegExp(`^/notebooks/${id}$`), ({ box, response, args }) => none(response, of(box).remove(args[0]))],
     ["POST", new RegExp(`^/notebooks/${id}/start$`), ({ box, response, args, body }) => json(response, 200, of(box).start(args[0], JSON.parse(body || "{}")))],

@@ -29,7 +29,7 @@ export class MockTensorBoards {
     });
     this.add({ id: "tbstarting00", name: "whisper", ...running, ready: false, user: "grace", ago: 20, started: 4, members: [member("job", "js7", "train-whisper")] });
     this.add({ id: "tbprepare000", name: "first-look", state: "pending", phase: "preparing", ago: 30, progress: { what: `pulling ${IMAGE}`, doneBytes: 0.4 * GIB, totalBytes: 0.9 * GIB }, members: [member("job", "js4", "digits-sgd")] });
-    this.add({ id: "tbqueued0000", name: "crowded", state: "pending", phase: "queued", ago: 90, queue: { position: 1, reason: "Needs 2 cores; none is free." }, members: [member("job", "js4", "digits-sgd")] });
+    this.add({ id: "tbqueued0000", name: "crowded", state: "pending", phase: "queued", ago: 90, queue: { position: 3, reason: "needs 2 cores; 0 of 62 are free", expectedIfIdle: ahead(1560) }, members: [member("job", "js4", "digits-sgd")] });
     this.add({ id: "tbstopped000", name: "digits", state: "stopped", ago: 2e5, started: 9e4, ran: 5400, looked: 86_400, message: "stopped because nobody looked at it for 30 min: open it, and it starts again", members: [member("dataset", "dsdigits", "digits", { version: "v1aaaaa", ref: "digits:v1aaaaa" })] });
     this.add({ id: "tbfailed0000", name: "own-image", state: "failed", image: "python:3.12-slim", ago: 3e5, started: 2e5, ran: 2, message: "its image has no TensorBoard in it (exit code 127): take one that has, or have an admin set tensorboards.image", lastLines: ["/bin/sh: 1: exec: tensorboard: not found"], members: [member("job", "js5", "finetune-llama")] });
     this.add({ id: "tbempty00000", name: "empty", state: "created", idleSeconds: null, ago: 15 });
@@ -158,7 +158,7 @@ export function tensorboardRoutes({ json, none, problem }) {
   return [
     ["GET", /^\/tensorboards$/, ({ box, response, query }) => json(response, 200, of(box).list(query))],
     ["POST", /^\/tensorboards$/, create],
-    ["GET", /^\/tensorboards\/([^/]+)$/, known(({ box, response, args }) => json(response, 200, of(box).detail(args[0])))],
+    ["GET", /^\/tensorboards\/([^/]+)$/, known(({ box, response, args }) => json(response, 200, box.placed(of(box).detail(args[0]))))],
     ["PATCH", new RegExp(`^/tensorboards/${id}$`), known(change)],
     ["DELETE", new RegExp(`^/tensorboards/${id}$`), known(({ box, response, args }) => (of(box).board(args[0]).phase ? problem(response, 409, "tensorboard_running", `TensorBoard ${args[0]} is not stopped: stop it first, and wait for it to end`) : none(response, of(box).remove(args[0]))))],
     ["POST", new RegExp(`^/tensorboards/${id}/start$`), known(({ box, response, args }) => json(response, 200, of(box).start(args[0])))],

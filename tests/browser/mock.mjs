@@ -98,7 +98,7 @@ const ROUTES = [
   ["DELETE", /^\/experiments\/([^/]+)$/, ({ box, response, args }) => none(response, box.drop("experiment", args[0]))],
   ["GET", /^\/jobs$/, ({ box, response, query }) => json(response, 200, box.listJobs(query))],
   ["POST", /^\/jobs$/, ({ box, response, body }) => submit(box, response, JSON.parse(body))],
-  ["GET", /^\/jobs\/([^/]+)$/, ({ box, response, args }) => known(response, box.job(args[0]))],
+  ["GET", /^\/jobs\/([^/]+)$/, ({ box, response, args }) => known(response, box.placed(box.job(args[0])))],
   ["DELETE", /^\/jobs\/([^/]+)$/, ({ box, response, args }) => none(response, box.drop("job", args[0]))],
   ["POST", /^\/jobs\/([^/]+)\/stop$/, ({ box, response, args }) => known(response, box.stop(args[0]))],
   ["GET", /^\/jobs\/([^/]+)\/logs$/, logs],

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     daemon::{BUSYBOX, Daemon},
     data::encoded,
+    secrets::reserve_all_but,
     wire::Reply,
 };
 
@@ -262,4 +263,57 @@ fn a_further_run_of_an_experiment_is_shown_wherever_the_daemon_is_killed() {
         "SELECT count(*) FROM workloads WHERE parent_id = '{id}' AND state IN ('pending', 'provisioned', 'running') AND wanted = 'run'"
     );
     assert_eq!(daemon.count(&parent), 1, "one session at a time goes on");
+}
+
+#[test]
+fn who_waits_for_a_tensorboard_is_told_its_name_and_when_it_stops_by_itself() {
+    let daemon = start_daemon(&[
+        ("GRADIENTD_TENSORBOARDS__IDLE", "1h"),
+        ("GRADIENTD_SCHEDULER__MACHINE_TYPES", r#"[{name="all", cores=1, memory_gib=1}]"#),
+        ("GRADIENTD_SCHEDULER__CPU_RESERVE_MILLIS", &reserve_all_but(1000)),
+    ]);
+    let holder = make(&daemon, &json!({"name": "first"}));
+    open(&daemon, &holder);
+    assert_eq!(daemon.patch(&format!("/tensorboards/{holder}"), &json!({"name": "quiet"})).status, 200);
+    let board = make(&daemon, &json!({"name": "<b>crowded</b>", "start": true}));
+    let job = daemon.submit(&json!({"image": BUSYBOX, "command": "true", "name": "last"}));
+
+    // Its own page says what the queue says, and so does that of the job behind it.
+    let waits = wait_for(&daemon, &board, "its place", |board| !board["queue"]["expectedIfIdle"].is_null());
+    let (place, by) = (&waits["queue"], &waits["queue"]["heldBy"][0]);
+    assert_eq!((&place["position"], &place["expectedStart"]), (&json!(1), &Value::Null), "{place:#}");
+    assert_eq!((&by["kind"], &by["tensorboardId"]), (&json!("tensorboard"), &json!(holder)), "{place:#}");
+    assert_eq!((&by["name"], &by["until"]), (&json!("quiet"), &Value::Null), "{place:#}");
+    assert_eq!(by["idleAt"], look(&daemon, &holder)["session"]["idleAt"], "{place:#}");
+    let queue = daemon.get("/queue").body;
+    assert_eq!(queue["running"][0]["tensorboardId"], json!(holder), "{queue:#}");
+    assert_eq!(
+        (&queue["items"][0]["tensorboardId"], &queue["items"][0]["heldBy"][0]["name"]),
+        (&json!(board), &by["name"])
+    );
+    let behind = daemon.wait_for(&job, "its place", |job| job["queue"]["position"] == 2);
+    assert_eq!(behind["queue"]["heldBy"][0]["name"], "quiet", "{behind:#}");
+
+    // The tab that waits goes on by itself, and says the same.
+    let host = format!("127.0.0.1:{}", daemon.workload_port());
+    let visit = |accept: &str| {
+        let asked = daemon.visit("", "GET", &format!("/w/{board}/")).host(Some(&host)).with("Accept", accept);
+        asked.with("Authorization", &format!("Bearer {}", daemon.key())).send()
+    };
+    let page = visit("text/html");
+    assert_eq!((page.status, page.header("retry-after")), (503, Some("5")), "{}", page.text());
+    for said in
+        ["http-equiv=\"refresh\"", "“&lt;b&gt;crowded&lt;/b&gt;”", "Number 1 in the queue", "TensorBoard “quiet”"]
+    {
+        assert!(page.text().contains(said), "{said}: {}", page.text());
+    }
+    assert!(page.text().contains(&format!("/tensorboards/{board}\"")), "{}", page.text());
+    let document = visit("application/json").json();
+    assert_eq!((&document["code"], &document["name"]), (&json!("not_running_yet"), &json!("<b>crowded</b>")));
+    assert_eq!(document["queue"]["heldBy"][0]["name"], "quiet", "{document:#}");
+
+    assert_eq!(daemon.post(&format!("/tensorboards/{holder}/stop"), &json!({})).status, 200);
+    wait_until_ready(&daemon, &board);
+    let of = |board: &str| format!(" of TensorBoard {board}: stopped because somebody asked for it");
+    daemon.wait_until("its line in the log", || daemon.log().contains(&of(&holder)).then_some(()));
 }

@@ -42,6 +42,7 @@ fn held(gpus: &[(usize, u32)]) -> Vec<Running> {
         memory_bytes: GIB,
         gpus: vec![(format!("GPU-{gpu}").as_str().into(), *share)],
         ends_at: None,
+        idles_at: None,
     };
     gpus.iter().enumerate().map(hold).collect()
 }

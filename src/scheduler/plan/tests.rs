@@ -21,6 +21,7 @@ fn holding(id: &str, gpus: &[u32], ends: Option<u64>) -> Running {
         memory_bytes: 1 << 30,
         gpus: gpus.iter().map(|gpu| (format!("GPU-{gpu:02}").as_str().into(), 1)).collect(),
         ends_at: ends.map(|ends| NOW.plus(minutes(ends))),
+        idles_at: None,
     }
 }
 
@@ -223,4 +224,32 @@ fn ten_thousand_waiting_are_all_told_why() {
     let plan = asked(&waiting, &[holding("r", &[0, 1, 2], Some(1))], 4);
     assert_eq!(plan.waits.len(), 10_000);
     assert!(plan.waits.iter().all(|wait| wait.reason.to_string() == "needs 2 GPUs; 1 of 4 is free"));
+}
+
+#[test]
+fn what_may_stop_for_idleness_is_hoped_for_and_never_counted_on() {
+    let idle = |ends, idles| Running { idles_at: Some(NOW.plus(minutes(idles))), ..holding("r1", &[0], ends) };
+    let told = |running: Running| {
+        let plan = asked(&[job("ahead", 2, None), job("limited", 1, Some(25))], &[running], 2);
+        let minutes = |at: Option<Timestamp>| at.map(|at| at.0 / 60_000_000);
+        (
+            minutes(plan.waits[0].expected_start),
+            minutes(plan.waits[0].expected_if_idle),
+            minutes(plan.reserved.clone().unwrap().at),
+            started(&plan).len(),
+        )
+    };
+    assert_eq!(told(idle(None, 20)), (None, Some(25), None, 1), "who has a limit goes first as if it never stopped");
+    assert_eq!(told(idle(Some(30), 20)), (Some(30), Some(25), Some(30), 1), "who is gone by 30 goes first");
+    assert_eq!(told(idle(Some(10), 20)), (Some(10), None, Some(10), 0), "its time is over before");
+    assert_eq!(told(holding("r1", &[0], None)), (None, None, None, 1));
+}
+
+#[test]
+fn those_behind_are_told_what_idleness_would_do_for_them() {
+    let idle = Running { idles_at: Some(Timestamp(-5)), ..holding("r1", &[0], None) };
+    let plan = asked(&[job("a", 1, Some(7)), job("b", 1, None)], &[idle], 1);
+    let grace = NOW.plus(Policy::default().overdue_grace);
+    let told: Vec<_> = plan.waits.iter().map(|wait| (wait.expected_start, wait.expected_if_idle)).collect();
+    assert_eq!(told, [(None, Some(grace)), (None, Some(grace.plus(minutes(7))))]);
 }

@@ -100,6 +100,7 @@ impl<'a> Books<'a> {
                 memory_bytes: one.demand.memory_bytes,
                 gpus: gpus.iter().map(|gpu| (gpu.clone(), one.demand.share.max(1))).collect(),
                 ends_at: one.time_limit.map(|limit| now.plus(limit)),
+                idles_at: None,
             });
         }
         Ok(left)
