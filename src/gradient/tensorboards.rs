@@ -19,7 +19,7 @@ use crate::{
     domain::{caller::Caller, id::TensorBoardId, tensorboard::TensorBoardFilter},
     service::{
         Services,
-        tensorboard_members::{DraftSubject, MemberDraft},
+        tensorboard_members::{DraftSubject, MemberChange, MemberDraft},
         tensorboards::{TensorBoardDraft, TensorBoardNow},
     },
 };
@@ -98,7 +98,8 @@ pub async fn details(
     detail(&services, &caller, &headers, now).await
 }
 
-/// Adds experiments and takes others away.
+/// Adds experiments and takes others away. What is added is to be seen, so one that does not run is started:
+/// for the client one that there is runs, and it has no word with which to start it.
 pub async fn change(
     State(services): State<Services>,
     caller: Caller,
@@ -108,7 +109,8 @@ pub async fn change(
 ) -> Result<Json<Value>, Problem> {
     let added = members(wire.added_experiments.unwrap_or_default())?;
     let removed = wire.removed_experiments.unwrap_or_default();
-    let now = services.change_tensorboard_members(&caller, &id, removed, added).await?;
+    let start = !added.is_empty();
+    let now = services.change_tensorboard_members(&caller, &id, MemberChange { removed, added, start }).await?;
     detail(&services, &caller, &headers, now).await
 }
 
@@ -219,6 +221,18 @@ mod tests {
         assert_eq!(all[1]["url"], format!("http://{id}.localhost:7071/"));
         assert_eq!(cloud.ask("DELETE", &format!("{V1}{other}"), None).await.status, 200);
         assert_eq!(cloud.ask("DELETE", &format!("{V1}{other}"), None).await.status, 404);
+    }
+
+    #[tokio::test]
+    async fn what_is_added_is_to_be_seen_so_it_starts() {
+        let cloud = Cloud::new().await;
+        let (one, two) = (experiment(&cloud, "one").await, experiment(&cloud, "two").await);
+        let made = cloud.0.ask("POST", "tensorboards", Some(json!({ "members": [{ "experiment": one }] }))).await;
+        let id = made.body["id"].as_str().unwrap();
+        let less = change(&cloud, id, json!([]), json!([one])).await;
+        assert_eq!(less.body["data"]["state"], "Stopped", "{}", less.text);
+        let more = change(&cloud, id, json!([two]), json!([])).await;
+        assert_eq!(more.body["data"]["state"], "Pending", "{}", more.text);
     }
 
     #[tokio::test]
