@@ -13,8 +13,8 @@ import "/components/member-editor.js";
 import "/components/ui-icon.js";
 
 /** The fields that the form shows; a problem in another one is told above the button. */
-const SHOWN = ["name", "project", "image", "machineType", "idleSeconds"];
-const MORE = ["image", "machineType"];
+const SHOWN = ["name", "project", "image", "registryUsername", "registryPassword", "machineType", "idleSeconds"];
+const MORE = ["image", "registryUsername", "registryPassword", "machineType"];
 const MINUTE = 60;
 const IDLES = [10 * MINUTE, 30 * MINUTE, 60 * MINUTE, 240 * MINUTE, 720 * MINUTE];
 
@@ -22,8 +22,8 @@ class TensorboardForm extends Element {
   start() {
     this.types = new Resource(this, api.machineTypes);
     this.projects = new Resource(this, () => api.projects({ limit: 500 }));
-    this.types.load();
-    this.projects.load();
+    this.secrets = new Resource(this, () => api.secrets({ limit: 500 }));
+    for (const resource of [this.types, this.projects, this.secrets]) resource.load();
   }
 
   get editing() {
@@ -133,9 +133,14 @@ class TensorboardForm extends Element {
     const { machineType } = this.draft;
     return html`
       <details ?open=${this.editing || MORE.includes(this.#wrongField())}>
-        <summary>${this.editing ? "Image and machine" : "More: image, machine"}</summary>
+        <summary>${this.editing ? "Image, registry and machine" : "More: image, registry, machine"}</summary>
         <div class="stack">
           ${this.#input("image", "Image", "as usual on this box", { mono: true, hint: "Any image with the program tensorboard in it. Left empty, it is what this box has as its usual." })}
+          <div class="two">
+            ${this.#input("registryUsername", "Registry user name", "for a private image")}
+            ${this.#input("registryPassword", "Registry password", "secret:NAME", { mono: true, options: "secret-names", hint: this.editing ? "Left empty, it stays as it was." : "secret:NAME takes it from a secret." })}
+          </div>
+          <datalist id="secret-names">${[...new Set(this.secrets.value?.items.map(({ name }) => name) ?? [])].map((name) => html`<option value="secret:${name}"></option>`)}</datalist>
           <div class="field"><span class="label">Machine</span>
             <label class="check" for="usual-machine"><input id="usual-machine" type="checkbox" .checked=${machineType === ""} @change=${(event) => this.#set({ machineType: event.target.checked ? "" : this.#firstType() })}><span>As usual: the smallest one without a GPU</span></label>
             ${machineType === "" ? nothing : this.types.show(({ items }) => html`<machine-picker .types=${items} .value=${machineType} @pick=${(event) => this.#set({ machineType: event.detail })}></machine-picker>`)}

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::{
     job_view::{ProgressView, ProjectName, QueuePlace, UserName},
-    job_wire::said,
+    job_wire::{PasswordText, said},
     notebook_wire::SessionView,
 };
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     },
     service::{
         Invalid,
+        job_draft::DraftPassword,
         tensorboard_members::{DraftSubject, MemberDraft, MemberNow},
         tensorboards::{TensorBoardDraft, TensorBoardNow},
     },
@@ -38,6 +39,15 @@ pub struct TensorBoardText {
     #[serde(default, deserialize_with = "said")]
     #[schema(value_type = Option<String>)]
     pub image: Option<Option<String>>,
+    /// Who to be at the registry of `image`. Null takes name and password away, as does an image of another
+    /// registry.
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<String>)]
+    pub registry_username: Option<Option<String>>,
+    /// `secret:NAME` or the password itself. Never read back, unless it names a secret.
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<String>)]
+    pub registry_password: Option<Option<PasswordText>>,
     /// Name or alias of a machine type of this box; the smallest without a GPU when null.
     #[serde(default, deserialize_with = "said")]
     #[schema(value_type = Option<String>)]
@@ -60,6 +70,11 @@ pub struct NewTensorBoardText {
     pub project: Option<String>,
     /// An image with the program `tensorboard` in it. That of this box (`tensorboards.image`) when left out.
     pub image: Option<String>,
+    /// Who to be at the registry of `image`.
+    pub registry_username: Option<String>,
+    /// `secret:NAME` or the password itself. Never read back, unless it names a secret.
+    #[schema(value_type = Option<String>)]
+    pub registry_password: Option<PasswordText>,
     /// Name or alias of a machine type of this box; the smallest without a GPU when left out.
     pub machine_type: Option<String>,
     /// It ends when nobody looked at it for so long; null is never. What this box has set
@@ -139,6 +154,8 @@ impl From<TensorBoardText> for TensorBoardDraft {
             name: text.name,
             project: text.project,
             image: text.image,
+            registry_username: text.registry_username,
+            registry_password: text.registry_password.map(|said| said.map(DraftPassword::from)),
             machine_type: text.machine_type,
             idle: idle(text.idle_seconds),
         }
@@ -155,6 +172,8 @@ impl NewTensorBoardText {
             name: self.name,
             project: self.project,
             image: self.image.map(Some),
+            registry_username: self.registry_username.map(Some),
+            registry_password: self.registry_password.map(|password| Some(password.into())),
             machine_type: self.machine_type.map(Some),
             idle: idle(self.idle_seconds),
         };
@@ -187,6 +206,11 @@ pub struct TensorBoardView {
     contact: &'static str,
     /// What its next session runs.
     image: String,
+    /// Who it is at the registry of its image; null when it needs not say.
+    registry_username: Option<String>,
+    /// `secret:NAME` when the password is a secret; null otherwise, also when there is one.
+    #[schema(value_type = Option<String>)]
+    registry_password: Option<PasswordText>,
     /// Where its next session runs; null when this box has no such machine type any more.
     machine_type: Option<String>,
     /// After how long without anybody who looks its next session ends; null is never.
@@ -295,6 +319,7 @@ impl From<TensorBoardNow> for TensorBoardView {
     fn from(now: TensorBoardNow) -> Self {
         let TensorBoardNow { board, state, phase, progress, waiting, contact, image, machine_type, idle } = now;
         let message = board.message();
+        let registry = board.choice.registry.clone();
         let is_ready = board.session.as_ref().is_some_and(|showing| showing.session.ready_at.is_some());
         Self {
             project: ProjectName { id: board.project, name: board.project_name },
@@ -305,6 +330,8 @@ impl From<TensorBoardNow> for TensorBoardView {
             message,
             contact: if contact { "ok" } else { "unknown" },
             image,
+            registry_password: registry.as_ref().and_then(|registry| PasswordText::of(&registry.password)),
+            registry_username: registry.map(|registry| registry.username),
             machine_type,
             idle_seconds: idle.map(|span| span.as_secs()),
             member_count: board.members,

@@ -388,6 +388,50 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_password_is_for_the_registry_of_its_own_image_and_never_read_back() {
+        let api = Api::new().await;
+        let asked = |more: Value| {
+            let mut body =
+                json!({ "image": "reg.example/tb:1", "registryUsername": "ada", "registryPassword": "hunter2" });
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            body
+        };
+        let refused = async |more: Value| {
+            let answer = api.ask("POST", "tensorboards", Some(asked(more))).await;
+            assert!(!answer.text.contains("hunter2"), "{}", answer.text);
+            (answer.status.as_u16(), answer.body["field"].as_str().unwrap_or_default().to_owned())
+        };
+        assert_eq!(refused(json!({ "image": null })).await, (422, "image".to_owned()));
+        assert_eq!(refused(json!({ "registryUsername": null })).await, (422, "registryUsername".to_owned()));
+        let unknown = json!({ "registryPassword": "secret:NONE" });
+        assert_eq!(refused(unknown).await, (422, "registryPassword".to_owned()));
+        let made = api.ask("POST", "tensorboards", Some(asked(json!({ "start": true })))).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        let path = format!("tensorboards/{}", made.body["id"].as_str().unwrap());
+        let shown = |answer: &Answer| {
+            assert!(!answer.text.contains("hunter2"), "{}", answer.text);
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            (answer.body["registryUsername"].clone(), answer.body["registryPassword"].clone())
+        };
+        let change = async |body: Value| shown(&api.ask("PATCH", &path, Some(body)).await);
+        assert_eq!(change(json!({ "name": "same" })).await, (json!("ada"), Value::Null));
+        assert_eq!(change(json!({ "image": "reg.example/tb:2" })).await, (json!("ada"), Value::Null));
+        api.ask("PUT", "secrets", Some(json!({ "name": "REGISTRY", "value": "hunter2" }))).await;
+        let by_secret = (json!("ada"), json!("secret:REGISTRY"));
+        assert_eq!(change(json!({ "registryPassword": "secret:REGISTRY" })).await, by_secret);
+        // What a change says nothing of is not looked at.
+        api.ask("DELETE", "secrets/REGISTRY", None).await;
+        assert_eq!(change(json!({ "idleSeconds": null })).await, by_secret);
+        // The password of one registry is not shown to another.
+        assert_eq!(change(json!({ "image": "other.example/tb:2" })).await, (Value::Null, Value::Null));
+        let again = json!({ "registryUsername": "eve", "registryPassword": "hunter2" });
+        assert_eq!(change(again.clone()).await, (json!("eve"), Value::Null));
+        assert_eq!(change(json!({ "registryUsername": null })).await, (Value::Null, Value::Null));
+        change(again).await;
+        assert_eq!(change(json!({ "image": null })).await, (Value::Null, Value::Null));
+    }
+
+    #[tokio::test]
     async fn no_name_and_no_path_leads_out() {
         let api = Api::new().await;
         let (job, notebook) = (job(&api, "train").await, notebook(&api).await);

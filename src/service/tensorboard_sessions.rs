@@ -133,7 +133,7 @@ impl Services {
         let mounts = Mounts { inputs: found.inputs, ..Mounts::default() };
         let spec = Spec {
             image: check_image(Some(self.tensorboard_image(board)), false, &id)?,
-            registry: None,
+            registry: board.choice.registry.clone(),
             command: Command::Exec(command(&board.id)),
             env: Default::default(),
             working_directory: Some("/".to_owned()),

@@ -18,6 +18,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0008_tensorboards.sql"),
     include_str!("migrations/0009_integrations.sql"),
     include_str!("migrations/0010_import_tags.sql"),
+    include_str!("migrations/0011_tensorboard_registry.sql"),
 ];
 
 /// The version that a database has after all steps.

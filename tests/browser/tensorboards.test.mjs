@@ -65,9 +65,9 @@ test("a form that is refused says so at the member that is wrong, opens nothing,
 
 test("a wrong image is told where it is folded away", async () => {
   await page.getByLabel("Name of member 1 in there").fill("sgd");
-  await page.getByText("More: image, machine").click();
+  await page.getByText("More: image, registry, machine").click();
   await page.getByLabel("Image").fill("no image");
-  await page.getByText("More: image, machine").click();
+  await page.getByText("More: image, registry, machine").click();
   await button("Make and open").click();
   await page.locator(".field:has(#image) .wrong").getByText("names no image").waitFor();
   await page.getByLabel("Image").fill("ghost/tensorboard:1");
@@ -83,6 +83,8 @@ test("everything of the form reaches the TensorBoard, and it is opened", async (
   await button("Experiments").click();
   await button("Add finetune (ex1)").click();
   await button("Remove train-whisper").click();
+  await page.getByLabel("Registry user name").fill("ada");
+  await page.getByLabel("Registry password").fill("hunter2");
   await page.getByLabel("Project").last().fill("vision");
   await page.getByLabel("When nobody looks at it").selectOption({ label: "Never" });
   await page.getByLabel("As usual: the smallest one").uncheck();
@@ -91,8 +93,9 @@ test("everything of the form reaches the TensorBoard, and it is opened", async (
   await page.getByRole("heading", { name: "side by side" }).waitFor();
   const [board] = boards();
   assert.deepEqual(shown(board), [["sgd", "job", "js4"], ["train-digits", "notebook", "n4kq0z81", "runs"], ["digits", "dataset", "dsdigits", "v2bbbbb"], ["finetune", "experiment", "ex1"]]);
-  const { name, project, image, machineType, idleSeconds } = board;
-  assert.deepEqual({ name, project: project.name, image, machineType, idleSeconds }, { name: "side by side", project: "vision", image: "ghost/tensorboard:1", machineType: "cpu-large", idleSeconds: null });
+  const { name, project, image, registryUsername, registryPassword, machineType, idleSeconds } = board;
+  assert.deepEqual({ name, project: project.name, image, registryUsername, registryPassword, machineType, idleSeconds }, { name: "side by side", project: "vision", image: "ghost/tensorboard:1", registryUsername: "ada", registryPassword: null, machineType: "cpu-large", idleSeconds: null });
+  assert.equal(mock.box.boards.passwords.get(board.id), "hunter2");
 });
 
 test("its page follows what becomes of it", async () => {
@@ -119,12 +122,19 @@ test("only what was changed in the settings is sent, and what was emptied is the
   await page.getByLabel("Image").fill("no image");
   await button("Save").click();
   await page.locator(".field:has(#image) .wrong").getByText("names no image").waitFor();
+  await page.getByLabel("Image").fill("ghost/tensorboard:2");
+  await page.getByLabel("Registry password").fill("secret:REGISTRY");
+  await button("Save").click();
+  await page.locator("toast-list").getByText("Saved.").waitFor();
+  assert.deepEqual(asked.at(-1), { image: "ghost/tensorboard:2", registryPassword: "secret:REGISTRY" });
   await page.getByLabel("Image").fill("");
+  await page.getByLabel("Registry user name").fill("");
+  await page.getByLabel("Registry password").fill("");
   await page.getByLabel("As usual: the smallest one").check();
   await page.getByLabel("When nobody looks at it").selectOption({ label: "After 1 h" });
   await button("Save").click();
-  await page.locator("toast-list").getByText("Saved.").waitFor();
-  assert.deepEqual(asked.at(-1), { image: null, machineType: null, idleSeconds: 3600 });
+  await page.waitForFunction(() => document.querySelector("toast-list").textContent.split("Saved.").length > 2);
+  assert.deepEqual(asked.at(-1), { image: null, registryUsername: null, machineType: null, idleSeconds: 3600 });
   await page.unroute(`**/api/v1/tensorboards/${id}`);
 });
 
