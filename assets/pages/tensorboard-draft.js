@@ -21,8 +21,10 @@ export function specOfBoard(draft) {
   };
 }
 
-/** What a form that began as `before` changes: the body of `PATCH /tensorboards/ID`. What was emptied is the box's again; a password that was is as it was, until the user name is emptied as well. */
-export function changesOfBoard(before, draft) {
+/** What a form that began with this TensorBoard changes: the body of `PATCH /tensorboards/ID`. What was emptied is the box's again; a password that was is as it was, until the user name is emptied as well. */
+export function changesOfBoard(board, draft) {
+  // A machine type that is not there any more is none to stay with: the form begins with the box's usual one.
+  const before = { ...draftOfBoard(board), machineType: board.machineType };
   const changes = {};
   for (const name of ["name", "project"]) if (draft[name].trim() !== before[name]) changes[name] = draft[name].trim();
   for (const name of ["image", "registryUsername", "machineType"]) if (draft[name].trim() !== before[name]) changes[name] = draft[name].trim() || null;

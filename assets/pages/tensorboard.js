@@ -86,7 +86,7 @@ export default class TensorboardPage extends Page {
     return html`
       <div class="note" data-tone=${note.tone} role="status"><ui-icon name=${note.icon}></ui-icon><div class="grow">
         <strong>${note.title}</strong>
-        ${note.text ? html`<div class="small soft">${note.text} ${note.tone === "bad" && board.session ? html`<a class="link" href="/tensorboards/${board.id}/log">Read its log</a>` : nothing}</div>` : nothing}
+        ${note.text ? html`<div class="small soft">${note.text} ${note.log ? html`<a class="link" href="/tensorboards/${board.id}/log">Read its log</a>` : nothing} ${note.settings ? html`<a class="link" href="/tensorboards/${board.id}/settings">Change its settings</a>` : nothing}</div>` : nothing}
         ${lastLines.length ? html`<div class="last-lines stack-s"><span class="small soft">${lastLines.length === 1 ? "The last line" : `The last ${count(lastLines.length, "line")}`} that it printed:</span><code-block label="Last lines" .text=${lastLines.join("\n")}></code-block></div>` : nothing}
       </div></div>`;
   }

@@ -202,6 +202,9 @@ pub struct TensorBoardView {
     ready: bool,
     /// What became of its last session and what to do, for people.
     message: Option<String>,
+    /// Why it cannot be started, nor show another choice of members while it runs, until its settings are
+    /// changed; for people. Null when it can.
+    problem: Option<String>,
     /// `unknown` while the engine does not answer: a session may have ended since.
     contact: &'static str,
     /// What its next session runs.
@@ -317,7 +320,8 @@ impl From<MemberNow> for MemberView {
 
 impl From<TensorBoardNow> for TensorBoardView {
     fn from(now: TensorBoardNow) -> Self {
-        let TensorBoardNow { board, state, phase, progress, waiting, contact, image, machine_type, idle } = now;
+        let TensorBoardNow { board, state, phase, progress, waiting, contact, image, machine_type, idle, problem } =
+            now;
         let message = board.message();
         let registry = board.choice.registry.clone();
         let is_ready = board.session.as_ref().is_some_and(|showing| showing.session.ready_at.is_some());
@@ -328,6 +332,7 @@ impl From<TensorBoardNow> for TensorBoardView {
             state,
             phase,
             message,
+            problem,
             contact: if contact { "ok" } else { "unknown" },
             image,
             registry_password: registry.as_ref().and_then(|registry| PasswordText::of(&registry.password)),

@@ -3,11 +3,12 @@
 //!
 //! A request through the proxy is somebody who looks, and so is a page that reloads by itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use super::{Loop, Works, drive};
 use crate::{
     domain::{
+        id::TensorBoardId,
         notebook::{Activity, EndedFor, Session},
         tensorboard::{PORT, Showing, TensorBoard},
         time::Timestamp,
@@ -34,13 +35,15 @@ const BATCH: u32 = 50;
 
 /// Starts the loop.
 pub fn start(works: &Works) {
-    let this = TensorBoards { works: works.clone(), servers: Servers::default() };
+    let this = TensorBoards { works: works.clone(), servers: Servers::default(), stuck: HashSet::new() };
     works.tasks.spawn(drive(this, works.clone(), Arc::default(), PERIOD));
 }
 
 struct TensorBoards {
     works: Works,
     servers: Servers,
+    /// Those that run and could not begin anew when they were looked at last, which was told then.
+    stuck: HashSet<TensorBoardId>,
 }
 
 impl Loop for TensorBoards {
@@ -48,6 +51,7 @@ impl Loop for TensorBoards {
 
     async fn pass(&mut self) -> anyhow::Result<()> {
         let live = self.works.store.read(tensorboards::live).await?;
+        self.tell_of_stuck(&live);
         let looks = live.iter().map(|board| async {
             if let Err(error) = self.look(board).await {
                 tracing::warn!(tensorboard.id = %board.id, error = format!("{error:#}"), "a look at it failed");
@@ -59,11 +63,23 @@ impl Loop for TensorBoards {
 }
 
 impl TensorBoards {
+    /// Tells once of each that runs on as it is because this box has no place for another session of it.
+    fn tell_of_stuck(&mut self, live: &[TensorBoard]) {
+        let problem = |board| Some((board, self.works.services.tensorboard_problem(board)?));
+        let stuck: Vec<_> = live.iter().filter_map(problem).collect();
+        for (TensorBoard { id, .. }, problem) in stuck.iter().filter(|(board, _)| !self.stuck.contains(&board.id)) {
+            tracing::warn!(tensorboard.id = %id, "TensorBoard {id} runs on as it is and cannot begin anew: {problem}");
+        }
+        self.stuck = stuck.into_iter().map(|(board, _)| board.id.clone()).collect();
+    }
+
     async fn look(&self, board: &TensorBoard) -> anyhow::Result<()> {
         // One that is asked to end does.
         let Some(showing) = board.live() else { return Ok(()) };
         let now = self.works.clock.now();
-        if now.since(showing.session.workload.created_at) >= GATHERING && self.works.services.is_outdated(board).await?
+        if now.since(showing.session.workload.created_at) >= GATHERING
+            && !self.stuck.contains(&board.id)
+            && self.works.services.is_outdated(board).await?
         {
             crate::fault::point("tensorboard.renew.before");
             self.works.services.renew_tensorboard(board).await?;

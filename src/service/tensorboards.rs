@@ -77,6 +77,8 @@ pub struct TensorBoardNow {
     pub machine_type: Option<String>,
     /// After how long its next session ends when nobody looks; `None` is never.
     pub idle: Option<Duration>,
+    /// Why it cannot begin a session, as it is set and as this box is; `None` when it can.
+    pub problem: Option<String>,
 }
 
 impl Services {
@@ -347,10 +349,9 @@ impl Services {
             waiting: pending.and_then(|workload| self.board.waiting(&workload.id)),
             contact: workload.is_none_or(|workload| workload.state.is_terminal()) || self.board.contact().is_good(),
             image: self.tensorboard_image(&board),
-            machine_type: machine(board.choice.machine_type.as_deref(), &self.board.catalogue())
-                .ok()
-                .map(|machine| machine.name),
+            machine_type: self.tensorboard_machine(&board).ok().map(|machine| machine.name),
             idle: self.tensorboard_idle(&board),
+            problem: self.tensorboard_problem(&board),
             board,
         }
     }

@@ -42,7 +42,7 @@ export class MockTensorBoards {
       id: `js${id}`, state, exitCode: state === "failed" ? 127 : null, gpus: [], startedAt: started ? ago(started) : null, finishedAt: ran ? ago(started - ran) : null, readyAt: ready ? ago(started - 3) : null,
       shutsDownAt: null, idleAt: ready && idleSeconds ? ahead(idleSeconds - looked) : null, activity: looked ? { at: ago(looked), what: "somebody looked at it" } : null, createdAt: ago(started ?? age),
     };
-    const board = { id, name, project: { id: projectId, name: projectName }, user: { id: user === "ada" ? "us1" : "us2", name: user }, state, phase, ready, message, contact: "ok", image, registryUsername, registryPassword: null, machineType, idleSeconds, progress, queue, session, createdAt: ago(age), members, lastLines };
+    const board = { id, name, project: { id: projectId, name: projectName }, user: { id: user === "ada" ? "us1" : "us2", name: user }, state, phase, ready, message, problem: null, contact: "ok", image, registryUsername, registryPassword: null, machineType, idleSeconds, progress, queue, session, createdAt: ago(age), members, lastLines };
     this.all.push(board);
     return board;
   }
@@ -87,6 +87,7 @@ export class MockTensorBoards {
     this.#keep(board, registryPassword);
     board.image ??= IMAGE;
     board.machineType ??= "cpu-small";
+    board.problem = null;
     this.emit("tensorboard", id, "changed");
     return this.detail(id);
   }

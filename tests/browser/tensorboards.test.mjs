@@ -174,6 +174,19 @@ test("a member that goes away elsewhere is seen gone on the open page", async ()
   await row("llama").getByText("It was deleted").waitFor();
 });
 
+test("one whose machine type is gone says so, and takes the usual one when that is saved", async () => {
+  const board = mock.box.boards.board("tb4kq0z81xwp");
+  Object.assign(board, { machineType: null, problem: "there is no machine type “cray” on this box; there are: cpu-small" });
+  await page.goto(`${mock.url}/tensorboards/tb4kq0z81xwp`);
+  const note = page.locator(".note", { hasText: "cannot begin anew" });
+  await note.getByText("There is no machine type “cray”").waitFor();
+  await note.getByRole("link", { name: "Change its settings" }).click();
+  assert.ok(await page.getByLabel("As usual: the smallest one").isChecked());
+  await button("Save").click();
+  await note.waitFor({ state: "detached" });
+  assert.equal(board.machineType, "cpu-small");
+});
+
 test("one that failed says why, with the last lines that it printed", async () => {
   await page.goto(`${mock.url}/tensorboards/tbfailed0000`);
   await page.getByText("Its image has no TensorBoard in it (exit code 127)").waitFor();
@@ -289,8 +302,8 @@ test("the form of a TensorBoard reads back what it wrote, and members are as the
     const draft = draftOfBoard(board);
     return [
       specOfBoard({ ...draft, members }),
-      [specOfBoard(emptyBoard()), changesOfBoard(draft, draftOfBoard(board))],
-      changesOfBoard(draft, { ...draft, name: " m ", machineType: "", idle: "600" }),
+      [specOfBoard(emptyBoard()), changesOfBoard(board, draftOfBoard(board))],
+      changesOfBoard(board, { ...draft, name: " m ", machineType: "", idle: "600" }),
       [{ field: "members[12].path" }, { field: "members[0]" }, { field: "members" }, { code: "name_taken" }, { field: "name", code: "bad_name" }, null].map(memberProblem),
     ];
   });

@@ -229,6 +229,38 @@ fn a_tensorboard_runs_on_while_the_daemon_is_dead() {
     assert!(member["gone"] == true && member["message"].as_str().unwrap().contains("deleted"), "{without:#}");
 }
 
+#[test]
+fn one_whose_machine_type_is_gone_runs_on_says_so_once_and_takes_another() {
+    const TYPES: &str = "GRADIENTD_SCHEDULER__MACHINE_TYPES";
+    let both = r#"[{name="one", cores=1, memory_gib=1}, {name="two", cores=1, memory_gib=1}]"#;
+    let mut daemon = start_daemon(&[(TYPES, both)]);
+    let job = daemon.shell("true");
+    daemon.wait_for_end(&job);
+    let id = make(&daemon, &json!({"members": [{"job": job}], "machineType": "two"}));
+    let before = open(&daemon, &id);
+    assert_eq!(before["problem"], Value::Null);
+    daemon.kill();
+    daemon.restart(&[(TYPES, r#"[{name="one", cores=1, memory_gib=1}]"#)]);
+    let stuck = look(&daemon, &id);
+    assert!(stuck["problem"].as_str().unwrap().contains("no machine type “two”"), "{stuck:#}");
+    assert_eq!((session_of(&stuck), &stuck["state"]), (session_of(&before), &json!("running")));
+    // What changes by itself waits, and what somebody changes is refused with the way out.
+    assert_eq!(daemon.delete(&format!("/jobs/{job}")).status, 204);
+    let other = daemon.shell("true");
+    let refused = daemon.post(&format!("/tensorboards/{id}/members"), &json!({"members": [{"job": other}]}));
+    assert_eq!((refused.status, &refused.body["code"]), (422, &json!("unknown_machine_type")), "{refused:?}");
+    daemon.wait_until("the word in the log", || daemon.log().contains("cannot begin anew").then_some(()));
+
+    let changed = daemon.patch(&format!("/tensorboards/{id}"), &json!({"machineType": null}));
+    assert_eq!((changed.status, &changed.body["problem"]), (200, &Value::Null), "{changed:?}");
+    wait_for(&daemon, &id, "a session without what is gone", |board| {
+        session_of(board) != session_of(&before) && board["ready"] == true
+    });
+    let log = daemon.log();
+    assert_eq!(log.matches("cannot begin anew").count(), 1, "{log}");
+    assert!(!log.contains("a look at it failed"), "{log}");
+}
+
 #[cfg(feature = "faults")]
 #[test]
 fn a_further_run_of_an_experiment_is_shown_wherever_the_daemon_is_killed() {
