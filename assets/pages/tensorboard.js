@@ -38,10 +38,15 @@ export default class TensorboardPage extends Page {
   #changed(change) {
     if (change.kind === "tensorboard" && change.id !== this.id) return;
     if (change.kind === "queue" && this.board.value?.phase !== "queued") return;
-    // What it shows says so when it is gone; nothing else of that is told here.
-    if (SHOWN_KINDS.includes(change.kind) && change.change !== "deleted") return;
+    if (SHOWN_KINDS.includes(change.kind) && !this.#isTold(change)) return;
     if (change.kind === "tensorboard" && change.change === "deleted") return go("/tensorboards", { replace: true });
     this.board.refresh();
+  }
+
+  /** What it shows says where it stands, and that it is gone. A run of an experiment is told of as the job that it is. */
+  #isTold({ kind, id, change }) {
+    if (change === "deleted") return true;
+    return kind === "job" && (this.board.value?.members ?? []).some((member) => member.kind === "experiment" || member.id === id);
   }
 
   view() {

@@ -16,7 +16,7 @@ use crate::{
         notebook::NotebookState,
         tensorboard::{IdleLimit, Subject, SubjectKind},
         time::Timestamp,
-        workload::Phase,
+        workload::{Phase, State},
     },
     service::{
         Invalid,
@@ -255,6 +255,10 @@ pub struct MemberView {
     id: String,
     /// What people call that; null when it is gone.
     title: Option<String>,
+    /// Where the job stands, or the latest run of the experiment, in the words of a job's `state`; `created` for
+    /// an experiment that was never started. Null for what does not run, and for what is gone.
+    #[schema(value_type = Option<String>, example = "running")]
+    state: Option<&'static str>,
     /// Of a notebook: the directory of its files; empty is all of them.
     path: Option<String>,
     /// Of a dataset: the version that is shown.
@@ -293,11 +297,12 @@ pub fn member_views(now: &TensorBoardNow, members: Vec<MemberNow>) -> Vec<Member
 }
 
 impl From<MemberNow> for MemberView {
-    fn from(MemberNow { member, title, .. }: MemberNow) -> Self {
+    fn from(MemberNow { member, title, state }: MemberNow) -> Self {
         let (mut at, mut chosen, mut reference) = (None, None, None);
         let (kind, id) = (member.subject.kind(), member.subject.id().to_owned());
+        let mut stands = None;
         match member.subject {
-            Subject::Job(_) | Subject::Experiment(_) => {}
+            Subject::Job(_) | Subject::Experiment(_) => stands = Some(state.map_or("created", State::as_str)),
             Subject::Notebook { path, .. } => at = Some(String::from_utf8_lossy(path.as_bytes()).into_owned()),
             Subject::Dataset { version, reference: asked, .. } => {
                 (chosen, reference) = (Some(version), Some(asked));
@@ -308,6 +313,7 @@ impl From<MemberNow> for MemberView {
             kind,
             id,
             gone: title.is_none(),
+            state: stands.filter(|_| title.is_some()),
             title,
             path: at,
             version: chosen,

@@ -368,6 +368,8 @@ mod tests {
         assert_eq!(member(&made, 3)["path"], "runs/a");
         assert!(version.ends_with(member(&made, 4)["version"].as_str().unwrap()), "{version}");
         assert_eq!((&member(&made, 3)["title"], &member(&made, 3)["gone"]), (&json!("lab"), &json!(false)));
+        let states: Vec<_> = (0..5).map(|at| member(&made, at)["state"].clone()).collect();
+        assert_eq!(json!(states), json!(["pending", "pending", "created", null, null]));
 
         assert_eq!(api.ask("DELETE", &format!("notebooks/{notebook}"), None).await.status, 204);
         let id = made.body["id"].as_str().unwrap();

@@ -53,7 +53,15 @@ export class MockTensorBoards {
 
   detail(id) {
     const board = this.board(id);
-    return board && { ...board, memberCount: board.members.length };
+    if (!board) return undefined;
+    const members = board.members.map((member) => ({ ...member, state: this.#stateOf(member) }));
+    return { ...board, members, memberCount: members.length };
+  }
+
+  /** Where the run stands that a member shows. */
+  #stateOf({ kind, id, gone }) {
+    if (gone || !["job", "experiment"].includes(kind)) return null;
+    return (kind === "job" ? this.box.job(id) : this.box.experiment(id))?.state ?? "created";
   }
 
   list(query) {

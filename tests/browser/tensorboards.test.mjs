@@ -144,6 +144,8 @@ test("it says when it stops, who looked, and what is left out and why", async ()
   await page.getByText("somebody looked at it").waitFor();
   await row("warm-up").getByText("Job jsgone000001 was deleted").waitFor();
   assert.equal(await row("warm-up").getByRole("link").count(), 0, "what is gone has no page");
+  const chips = Object.fromEntries(await page.locator("tr[data-member]").evaluateAll((rows) => rows.map((one) => [one.dataset.member, one.querySelector("state-chip")?.textContent ?? null])));
+  assert.deepEqual(chips, { resnet50: "running", baseline: "running", "train-digits": null, digits: null, "warm-up": null, "digits-sweep": "created" });
   await row("digits-sweep").getByText("has no runs yet").waitFor();
   assert.equal(await row("train-digits").getByRole("link").getAttribute("href"), "/notebooks/n4kq0z81?path=runs%2Flr-0.1");
   assert.equal(await row("digits").getByRole("link").getAttribute("href"), "/datasets/dsdigits/versions/v2bbbbb");
@@ -167,7 +169,9 @@ test("members are added and removed while it runs, and one that it has already i
   assert.equal(await dialog().count(), 0);
 });
 
-test("a member that goes away elsewhere is seen gone on the open page", async () => {
+test("a run that ends, and a member that goes away elsewhere, are seen so on the open page", async () => {
+  mock.box.stop("js8");
+  await row("baseline").locator("state-chip", { hasText: "cancelled" }).waitFor();
   const member = mock.box.boards.board("tb4kq0z81xwp").members.find(({ name }) => name === "llama");
   Object.assign(member, { gone: true, title: null });
   mock.box.drop("job", "js5");
