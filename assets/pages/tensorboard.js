@@ -4,7 +4,7 @@ import { api } from "/api.js";
 import { bytes, count } from "/format.js";
 import { go } from "/router.js";
 import { confirm } from "/components/confirm-dialog.js";
-import { isLive, phaseWord } from "/components/notebook-words.js";
+import { isLive, phaseWord, whyNoTerminal } from "/components/notebook-words.js";
 import { openWorkload } from "/components/open-workload.js";
 import { Page } from "/components/page.js";
 import { Resource } from "/components/resource.js";
@@ -17,11 +17,12 @@ import "/components/log-view.js";
 import "/components/meter-bar.js";
 import "/components/session-end.js";
 import "/components/state-chip.js";
+import "/components/terminal-view.js";
 import "/components/time-ago.js";
 import "/pages/tensorboard-members.js";
 import "/pages/tensorboard-settings.js";
 
-const TABS = { members: "Members", log: "Log", settings: "Settings" };
+const TABS = { members: "Members", terminal: "Terminal", log: "Log", settings: "Settings" };
 const SHOWN_KINDS = ["job", "experiment", "notebook", "dataset", "version"];
 
 export default class TensorboardPage extends Page {
@@ -115,6 +116,7 @@ export default class TensorboardPage extends Page {
 
   #tab(tab, board) {
     if (tab === "log") return this.#log(board);
+    if (tab === "terminal") return html`<terminal-view .workload=${board.id} .run=${board.session?.id} .why=${whyNoTerminal(board)}></terminal-view>`;
     if (tab === "settings") return html`<tensorboard-settings .board=${board} @changed=${() => this.board.load()}></tensorboard-settings>`;
     return html`<tensorboard-members .board=${board} @changed=${() => this.board.load()}></tensorboard-members>`;
   }

@@ -1,7 +1,8 @@
 //! Looks at the sessions of TensorBoards: which answers, which nobody looks at any more, and which shows
 //! something else than its members mean by now.
 //!
-//! A request through the proxy is somebody who looks, and so is a page that reloads by itself.
+//! A request through the proxy is somebody who looks, and so is a page that reloads by itself. So is who works in
+//! a terminal of it: they must not lose it meanwhile.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -126,7 +127,8 @@ impl TensorBoards {
     async fn end_if_idle(&self, board: &TensorBoard, showing: &Showing, now: Timestamp) -> anyhow::Result<()> {
         let (session, seq) = (&showing.session, showing.session.workload.seq);
         let traffic = self.works.board.reach(&session.workload.id).map(|reach| reach.traffic.now());
-        let newest = latest(session, traffic, now);
+        let typed = self.works.services.terminals.used(&session.workload.id);
+        let newest = latest(session, traffic, typed, now);
         let is_worth_it = |newest: &Activity| {
             session.activity.as_ref().is_none_or(|known| newest.at.since(known.at) >= WORTH_WRITING)
         };
@@ -162,11 +164,17 @@ impl TensorBoards {
 }
 
 /// Returns when somebody looked last.
-fn latest(session: &Session, traffic: Option<TrafficNow>, now: Timestamp) -> Option<Activity> {
+fn latest(
+    session: &Session,
+    traffic: Option<TrafficNow>,
+    typed: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Activity> {
     let passes = |traffic: &TrafficNow| traffic.open_requests > 0 || traffic.open_sockets > 0;
     let last = traffic.and_then(|traffic| if passes(&traffic) { Some(now) } else { traffic.last });
     let looked = last.map(|at| Activity { at, what: "somebody looked at it".to_owned() });
-    looked.into_iter().chain(session.activity.clone()).max_by_key(|activity| activity.at)
+    let typed = typed.map(|at| Activity { at: at.min(now), what: "a terminal was in use".to_owned() });
+    looked.into_iter().chain(typed).chain(session.activity.clone()).max_by_key(|activity| activity.at)
 }
 
 #[cfg(test)]
@@ -187,12 +195,17 @@ mod tests {
         };
         let seen = |open_requests, last: Option<i64>| {
             let traffic = TrafficNow { open_requests, last: last.map(Timestamp), ..TrafficNow::default() };
-            latest(&session, Some(traffic), Timestamp(500)).map(|activity| activity.at.0)
+            latest(&session, Some(traffic), None, Timestamp(500)).map(|activity| activity.at.0)
         };
         assert_eq!(seen(0, None), Some(50), "the daemon was restarted");
         assert_eq!(seen(0, Some(70)), Some(70));
         assert_eq!(seen(1, Some(70)), Some(500), "an answer is on its way");
-        assert_eq!(latest(&Session { activity: None, ..session.clone() }, None, Timestamp(500)), None);
+        let typed = latest(&session, None, Some(Timestamp(90)), Timestamp(500));
+        assert_eq!(
+            typed.map(|activity| (activity.at.0, activity.what)),
+            Some((90, "a terminal was in use".to_owned()))
+        );
+        assert_eq!(latest(&Session { activity: None, ..session.clone() }, None, None, Timestamp(500)), None);
         assert_eq!(session.idle_at(), Some(Timestamp(150)));
     }
 }

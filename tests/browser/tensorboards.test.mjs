@@ -169,6 +169,15 @@ test("members are added and removed while it runs, and one that it has already i
   assert.equal(await dialog().count(), 0);
 });
 
+test("a terminal is opened in one that runs, and in no other", async () => {
+  await page.goto(`${mock.url}/tensorboards/tb4kq0z81xwp/terminal`);
+  await page.locator("terminal-screen .xterm-rows").getByText("root@").first().waitFor();
+  mock.box.terminals.open.clear();
+  await page.goto(`${mock.url}/tensorboards/tbstopped000/terminal`);
+  await page.getByText("Start it, then open a terminal").waitFor();
+  await page.goto(`${mock.url}/tensorboards/tb4kq0z81xwp`);
+});
+
 test("a run that ends, and a member that goes away elsewhere, are seen so on the open page", async () => {
   mock.box.stop("js8");
   await row("baseline").locator("state-chip", { hasText: "cancelled" }).waitFor();
