@@ -1,19 +1,18 @@
 //! `/tensorboards`: make, look, change, start, stop, delete, and what each of them shows. Opening one is
 //! `/workloads/{id}/open`, which starts it.
 
-use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
-};
-use http::{StatusCode, header};
+use axum::{extract::State, response::Response};
+use http::StatusCode;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Json, Page, Paged, Path, Problem,
+    Json, Page, PageQuery, Paged, Path, Problem, created,
     idempotency::MaybeOnce,
+    paging::given,
     problem::ProblemDocument,
+    projects::project_meant,
     tensorboard_wire::{
         MemberView, MembersText, NewTensorBoardText, TensorBoardDetail, TensorBoardText, TensorBoardView, drafts,
         member_views,
@@ -64,8 +63,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     let (draft, members, start) = once.body.parts()?;
     let made = services.create_tensorboard(&caller, draft, members, start, once.key).await?;
-    let place = [(header::LOCATION, format!("/api/v1/tensorboards/{}", made.board.id))];
-    Ok((StatusCode::CREATED, place, Json(detail(&services, &caller, made).await?)).into_response())
+    Ok(created(format!("tensorboards/{}", made.board.id), detail(&services, &caller, made).await?))
 }
 
 /// Which TensorBoards a list shows. Everything that is given must fit.
@@ -87,27 +85,14 @@ struct TensorBoardsQuery {
     q: String,
 }
 
-/// A page of TensorBoards.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "documents what Page<TensorBoardView> looks like")]
-struct TensorBoardPage {
-    items: Vec<TensorBoardView>,
-    /// Hand it back as `cursor` for the next page; null on the last.
-    next: Option<String>,
-}
-
 /// List TensorBoards
 ///
 /// Newest first.
 #[utoipa::path(
     get, path = "/tensorboards", tag = "tensorboards",
-    params(
-        TensorBoardsQuery,
-        ("limit" = Option<u32>, Query, description = "1 to 500; 50 when left out"),
-        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
-    ),
+    params(TensorBoardsQuery, PageQuery),
     responses(
-        (status = 200, description = "A page", body = TensorBoardPage),
+        (status = 200, description = "A page", body = Page<TensorBoardView>),
         (status = 422, description = "A parameter cannot be so", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -118,19 +103,14 @@ async fn list(
 ) -> Result<Json<Page<TensorBoardView>>, Problem> {
     let before = paged.before()?;
     let query = paged.filter;
-    let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let state = |word: &str| {
         NotebookState::from_word(word).ok_or_else(|| {
             let words: Vec<_> = NotebookState::ALL.iter().map(|state| state.as_str()).collect();
             Problem::invalid("invalid_query", "state", format!("state is one of {}", words.join(", ")))
         })
     };
-    let project = match given(query.project) {
-        Some(named) => Some(services.project_named(&caller, named).await?),
-        None => None,
-    };
     let filter = TensorBoardFilter {
-        project,
+        project: project_meant(&services, &caller, query.project).await?,
         states: query.state.split(',').filter(|word| !word.is_empty()).map(state).collect::<Result<_, _>>()?,
         member: given(query.member),
         text: given(query.q),

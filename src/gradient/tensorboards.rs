@@ -8,9 +8,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ending::{PATIENCE, end_and_delete},
+    ending::destroy,
     experiment_wire::given,
-    held::held,
     pages::{self, PAGE},
     tensorboard_view::TensorBoardView,
 };
@@ -133,11 +132,9 @@ pub async fn delete(
     lease: Lease,
     Path(id): Path<TensorBoardId>,
 ) -> Result<Json<Value>, Problem> {
-    let what = format!("TensorBoard {id}");
     let delete = || services.delete_tensorboard(&caller, &id);
     let end = || async { services.stop_tensorboard(&caller, &id).await.map(drop) };
-    held(end_and_delete(&what, "tensorboard_running", PATIENCE, delete, end), lease, &stop).await?;
-    Ok(Json(json!({})))
+    destroy(format!("TensorBoard {id}"), "tensorboard_running", delete, end, lease, &stop).await
 }
 
 #[cfg(test)]
