@@ -1,6 +1,7 @@
 // A window over the jobs: one page after another by cursor, kept current by the event stream.
 import { html, nothing } from "/html.js";
 import { api } from "/api.js";
+import { firstPages } from "/components/first-pages.js";
 import { Resource } from "/components/resource.js";
 import "/components/job-table.js";
 
@@ -13,21 +14,11 @@ export class JobList {
   constructor(page, query) {
     this.page = page;
     this.query = query;
-    this.resource = new Resource(page, () => this.#fetchAll());
+    this.resource = new Resource(page, () => {
+      const query = this.query();
+      return firstPages(this.#pages, (cursor) => api.jobs({ ...query, limit: PAGE, cursor }));
+    });
     page.watch(["job"], () => this.resource.refresh());
-  }
-
-  async #fetchAll() {
-    const query = this.query();
-    const items = [];
-    let next = null;
-    for (let i = 0; i < this.#pages; i += 1) {
-      const page = await api.jobs({ ...query, limit: PAGE, cursor: i === 0 ? null : next });
-      items.push(...page.items);
-      next = page.next;
-      if (!next) break;
-    }
-    return { items, next };
   }
 
   load() {

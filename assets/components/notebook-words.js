@@ -30,6 +30,12 @@ export function whyNotOpen(notebook) {
   }
 }
 
+/** Why no terminal can be opened in it, or nothing. */
+export function whyNoTerminal(notebook) {
+  if (notebook.session?.state === "running") return null;
+  return isLive(notebook) ? "It is on its way. A terminal can be opened as soon as its container runs." : "It does not run. Start it, then open a terminal.";
+}
+
 /** What is worth saying beside the state: { tone, icon, title, text, log }, or null. `log` says that the log tells more. */
 export function notebookNote(notebook) {
   if (notebook.contact === "unknown" && isLive(notebook)) {

@@ -14,7 +14,7 @@ const STEPS = [HOUR, 4 * HOUR, 12 * HOUR];
 const LOOK_MILLIS = 15_000;
 const WORDS = {
   notebook: { idle: "if nothing is done", moves: "Any work in a kernel or a terminal moves that." },
-  tensorboard: { idle: "if nobody looks at it", moves: "Every look at it moves that." },
+  tensorboard: { idle: "if nobody looks at it", moves: "Every look at it, and work in a terminal, moves that." },
 };
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });

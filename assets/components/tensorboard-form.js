@@ -3,8 +3,8 @@
 // is to be opened then; the page sends it.
 import { html, nothing } from "/html.js";
 import { api } from "/api.js";
-import { duration } from "/format.js";
 import { Element, reactive } from "/components/element.js";
+import { FormFields } from "/components/form-fields.js";
 import { Resource } from "/components/resource.js";
 import { failed } from "/components/states.js";
 import { memberProblem } from "/components/tensorboard-words.js";
@@ -13,37 +13,35 @@ import "/components/member-editor.js";
 import "/components/ui-icon.js";
 
 /** The fields that the form shows; a problem in another one is told above the button. */
-const SHOWN = ["name", "project", "image", "machineType", "idleSeconds"];
-const MORE = ["image", "machineType"];
+const SHOWN = ["name", "project", "image", "registryUsername", "registryPassword", "machineType", "idleSeconds"];
+const MORE = ["image", "registryUsername", "registryPassword", "machineType"];
 const MINUTE = 60;
 const IDLES = [10 * MINUTE, 30 * MINUTE, 60 * MINUTE, 240 * MINUTE, 720 * MINUTE];
 
 class TensorboardForm extends Element {
+  fields = new FormFields(this, () => SHOWN);
+
   start() {
     this.types = new Resource(this, api.machineTypes);
     this.projects = new Resource(this, () => api.projects({ limit: 500 }));
-    this.types.load();
-    this.projects.load();
+    this.secrets = new Resource(this, () => api.secrets({ limit: 500 }));
+    for (const resource of [this.types, this.projects, this.secrets]) resource.load();
   }
 
   get editing() {
     return this.getAttribute("mode") === "edit";
   }
 
-  #set(changes) {
+  edit(changes) {
     Object.assign(this.draft, changes);
     this.dispatchEvent(new CustomEvent("edit"));
     this.update();
   }
 
-  #bind(name) {
-    return (event) => this.#set({ [name]: event.target.value });
-  }
-
   #choose(members) {
     // What was said of the third is not so of the one that comes to stand there.
     if (members.length < this.draft.members.length && memberProblem(this.problem)) this.problem = null;
-    this.#set({ members });
+    this.edit({ members });
   }
 
   #send = (event) => {
@@ -51,35 +49,13 @@ class TensorboardForm extends Element {
     this.dispatchEvent(new CustomEvent("send", { detail: { open: event.submitter?.value !== "keep" } }));
   };
 
-  /** Leads to the field that a problem names, which may be folded away. */
   drawn() {
-    if (this.problem === this.shownProblem) return;
-    this.shownProblem = this.problem;
-    if (!this.problem) return;
-    const wrong = this.querySelector('[aria-invalid="true"]');
-    wrong?.closest("details")?.setAttribute("open", "");
-    (wrong ?? this.querySelector(".wrong, .problem"))?.scrollIntoView({ block: "center" });
-    wrong?.focus();
-  }
-
-  #wrongField() {
-    return SHOWN.includes(this.problem?.field) ? this.problem.field : null;
-  }
-
-  #invalid(name) {
-    return this.#wrongField() === name ? "true" : nothing;
-  }
-
-  #wrong(name) {
-    return this.#wrongField() === name ? html`<span class="wrong" role="alert">${this.problem.detail}</span>` : nothing;
-  }
-
-  #input(name, label, placeholder, { hint, mono = false, options } = {}) {
-    return html`<div class="field"><label for=${name}>${label}</label><input id=${name} name=${name} class=${mono ? "mono" : ""} placeholder=${placeholder} .value=${this.draft[name]} list=${options ?? nothing} autocomplete="off" spellcheck="false" aria-invalid=${this.#invalid(name)} @input=${this.#bind(name)}>${hint ? html`<span class="hint">${hint}</span>` : nothing}${this.#wrong(name)}</div>`;
+    this.fields.lead();
   }
 
   view() {
-    const elsewhere = this.problem && !this.#wrongField() && (this.editing || !memberProblem(this.problem));
+    const { fields } = this;
+    const elsewhere = this.problem && !fields.wrongField() && (this.editing || !memberProblem(this.problem));
     return html`
       <form @submit=${this.#send} novalidate>
         ${this.editing ? nothing : this.#members()} ${this.#what()} ${this.#end()} ${this.#more()}
@@ -102,44 +78,41 @@ class TensorboardForm extends Element {
   }
 
   #what() {
+    const { fields } = this;
     return html`
       <section class="form-section"><h2>What it is</h2>
         <div class="two">
-          ${this.#input("name", "Name", "tensorboard")}
-          ${this.#input("project", "Project", "default", { options: "project-names", hint: "A new name makes a new project." })}
+          ${fields.field("name", "Name", fields.input("name", "tensorboard"))}
+          ${fields.project(this.projects.value)}
         </div>
-        <datalist id="project-names">${this.projects.value?.items.map((project) => html`<option value=${project.name}></option>`)}</datalist>
       </section>`;
   }
 
   #end() {
-    const now = this.draft.idle;
-    const seconds = [...new Set([...IDLES, ...(/^\d+$/.test(now) ? [Number(now)] : [])])].sort((a, b) => a - b);
-    const option = (value, words) => html`<option value=${value} ?selected=${String(value) === now}>${words}</option>`;
+    const { fields } = this;
     return html`
       <section class="form-section"><h2>When it stops by itself</h2>
-        <div class="field"><label for="idleSeconds">When nobody looks at it</label>
-          <select id="idleSeconds" name="idle" aria-invalid=${this.#invalid("idleSeconds")} @change=${this.#bind("idle")}>
-            ${this.editing ? nothing : option("", "As usual on this box")}
-            ${seconds.map((value) => option(value, `After ${duration(value)}`))}
-            ${option("never", "Never")}
-          </select>
-          <span class="hint">It starts again when somebody opens it, at the same address.</span>${this.#wrong("idleSeconds")}
-        </div>
+        ${fields.field("idleSeconds", "When nobody looks at it", fields.limit("idle", IDLES, { field: "idleSeconds", usual: !this.editing }), "It starts again when somebody opens it, at the same address.")}
       </section>`;
   }
 
   #more() {
+    const { fields } = this;
     const { machineType } = this.draft;
     return html`
-      <details ?open=${this.editing || MORE.includes(this.#wrongField())}>
-        <summary>${this.editing ? "Image and machine" : "More: image, machine"}</summary>
+      <details ?open=${this.editing || MORE.includes(fields.wrongField())}>
+        <summary>${this.editing ? "Image, registry and machine" : "More: image, registry, machine"}</summary>
         <div class="stack">
-          ${this.#input("image", "Image", "as usual on this box", { mono: true, hint: "Any image with the program tensorboard in it. Left empty, it is what this box has as its usual." })}
+          ${fields.field("image", "Image", fields.input("image", "as usual on this box", { mono: true }), "Any image with the program tensorboard in it. Left empty, it is what this box has as its usual.")}
+          <div class="two">
+            ${fields.field("registryUsername", "Registry user name", fields.input("registryUsername", "for a private image"))}
+            ${fields.field("registryPassword", "Registry password", fields.password("registryPassword"), this.editing ? "Left empty, it stays as it was." : "secret:NAME takes it from a secret.")}
+          </div>
+          ${fields.secretNames(this.secrets.value)}
           <div class="field"><span class="label">Machine</span>
-            <label class="check" for="usual-machine"><input id="usual-machine" type="checkbox" .checked=${machineType === ""} @change=${(event) => this.#set({ machineType: event.target.checked ? "" : this.#firstType() })}><span>As usual: the smallest one without a GPU</span></label>
-            ${machineType === "" ? nothing : this.types.show(({ items }) => html`<machine-picker .types=${items} .value=${machineType} @pick=${(event) => this.#set({ machineType: event.detail })}></machine-picker>`)}
-            ${this.#wrong("machineType")}
+            <label class="check" for="usual-machine"><input id="usual-machine" type="checkbox" .checked=${machineType === ""} @change=${(event) => this.edit({ machineType: event.target.checked ? "" : this.#firstType() })}><span>As usual: the smallest one without a GPU</span></label>
+            ${machineType === "" ? nothing : this.types.show(({ items }) => html`<machine-picker .types=${items} .value=${machineType} @pick=${(event) => this.edit({ machineType: event.detail })}></machine-picker>`)}
+            ${fields.wrong("machineType")}
           </div>
         </div>
       </details>`;

@@ -53,14 +53,18 @@ export function memberPart({ kind, id, path, version, ref }) {
   return id;
 }
 
-/** What is worth saying beside the state: { tone, icon, title, text }, or null. */
+/** What is worth saying beside the state: { tone, icon, title, text, log, settings }, or null; the last two say where to go on reading. */
 export function boardNote(board) {
   if (board.contact === "unknown" && isLive(board)) {
     return { tone: "waiting", icon: "unplug", title: "The engine does not answer", text: "TensorBoard goes on if its container does; its state is what was last seen." };
   }
   if (board.phase === "queued") return queueNote(board);
+  if (board.problem) {
+    const title = isLive(board) ? "It goes on with what it shows now, and cannot begin anew" : "It cannot be started as it is set";
+    return { tone: "bad", icon: "triangle-alert", title, text: sentence(board.problem), settings: true };
+  }
   if (board.state === "failed" || board.state === "error") {
-    return { tone: "bad", icon: "circle-alert", title: sentence(board.message) || "It ended badly", text: "What it shows stays where it is." };
+    return { tone: "bad", icon: "circle-alert", title: sentence(board.message) || "It ended badly", text: "What it shows stays where it is.", log: Boolean(board.session) };
   }
   if (board.message && !isLive(board)) return { tone: "quiet", icon: "clock", title: sentence(board.message), text: "" };
   return null;

@@ -1,5 +1,5 @@
-// <terminal-view .workload=${id} .run=${run id} .why=${words | null}>: the terminals of a job or a notebook, one
-// beside the other. `why` says why there can be none now.
+// <terminal-view .workload=${id} .run=${run id} .why=${words | null}>: the terminals of a job, a notebook or a
+// TensorBoard, one beside the other. `why` says why there can be none now.
 import { html, nothing, repeat } from "/html.js";
 import { api } from "/api.js";
 import { count } from "/format.js";

@@ -2,44 +2,23 @@
 import { html, nothing, repeat } from "/html.js";
 import { addresses, api } from "/api.js";
 import { bytes, integer, postAsCurl } from "/format.js";
-import { go, setQuery } from "/router.js";
+import { go } from "/router.js";
 import { askForm, field } from "/components/form-dialog.js";
-import { Page } from "/components/page.js";
+import { ListPage } from "/components/list-page.js";
 import { providerIcon, providerWords } from "/components/provider-words.js";
-import { Resource } from "/components/resource.js";
 import { empty } from "/components/states.js";
 import "/components/code-block.js";
 import "/components/time-ago.js";
 
-const PAGE = 100;
-const TYPING_MILLIS = 250;
-
-export default class DatasetsPage extends Page {
-  pages = 1;
-
+export default class DatasetsPage extends ListPage {
   start() {
+    super.start();
     this.heading = "Datasets";
-    this.datasets = new Resource(this, () => this.#fetch());
-    this.datasets.load();
-    this.watch(["dataset", "version"], () => this.datasets.refresh());
+    this.watch(["dataset", "version"], () => this.list.refresh());
   }
 
-  async #fetch() {
-    const items = [];
-    let next = null;
-    for (let i = 0; i < this.pages; i += 1) {
-      const page = await api.datasets({ q: this.route.query.get("q"), limit: PAGE, cursor: next });
-      items.push(...page.items);
-      next = page.next;
-      if (!next) break;
-    }
-    return { items, next };
-  }
-
-  routeChanged() {
-    this.pages = 1;
-    this.datasets.load();
-    this.update();
+  fetchPage(part) {
+    return api.datasets({ q: this.route.query.get("q"), ...part });
   }
 
   view() {
@@ -50,18 +29,12 @@ export default class DatasetsPage extends Page {
         <div class="actions"><button class="button primary" @click=${this.#create}><ui-icon name="plus"></ui-icon>New dataset</button></div>
       </header>
       <div class="filters" role="search" aria-label="Filter datasets">
-        <div class="search"><ui-icon name="search" size="s"></ui-icon><input type="search" data-search placeholder="Name or description…" aria-label="Search datasets" .value=${wanted} @input=${this.#typed}><kbd aria-hidden="true">/</kbd></div>
+        ${this.search("datasets", "Name or description…")}
       </div>
-      <div class="card">${this.datasets.show(({ items, next }) => (items.length ? this.#table(items, next) : this.#none(wanted)))}</div>`;
+      <div class="card">${this.list.show(({ items }) => (items.length ? this.#table(items) : this.#none(wanted)))}</div>`;
   }
 
-  #typed = (event) => {
-    const text = event.target.value;
-    clearTimeout(this.typing);
-    this.typing = setTimeout(() => setQuery({ q: text }), TYPING_MILLIS);
-  };
-
-  #table(items, next) {
+  #table(items) {
     return html`
       <div class="table-wrap"><table>
         <thead><tr><th>Name</th><th class="hide-narrow">Stored on</th><th class="number">Versions</th><th class="hide-narrow">Latest</th><th class="number">Size</th><th class="number hide-narrow">Changed</th></tr></thead>
@@ -75,7 +48,7 @@ export default class DatasetsPage extends Page {
             <td class="number quiet hide-narrow"><time-ago at=${dataset.updatedAt}></time-ago></td>
           </tr>`)}</tbody>
       </table></div>
-      ${next ? html`<div class="more"><button class="button small" @click=${() => { this.pages += 1; this.datasets.load(); }}>Show more</button></div>` : nothing}`;
+      ${this.more("Show more")}`;
   }
 
   #none(wanted) {

@@ -2,73 +2,43 @@
 import { html, nothing, repeat } from "/html.js";
 import { api, addresses } from "/api.js";
 import { commandText, count, postAsCurl } from "/format.js";
-import { setQuery } from "/router.js";
-import { Page } from "/components/page.js";
-import { Resource } from "/components/resource.js";
+import { ListPage } from "/components/list-page.js";
 import { empty } from "/components/states.js";
 import "/components/code-block.js";
 import "/components/state-chip.js";
 import "/components/time-ago.js";
 
-const PAGE = 50;
-const TYPING_MILLIS = 250;
 const FILTERS = ["q", "tag", "project"];
 const FIRST = { spec: { name: "digits", image: "python:3.12-slim", command: "echo hello" }, start: true };
 
-export default class ExperimentsPage extends Page {
-  pages = 1;
-
+export default class ExperimentsPage extends ListPage {
   start() {
+    super.start();
     this.heading = "Experiments";
-    this.experiments = new Resource(this, () => this.#fetch());
-    this.experiments.load();
-    this.watch(["experiment", "job"], () => this.experiments.refresh());
+    this.watch(["experiment", "job"], () => this.list.refresh());
   }
 
-  routeChanged() {
-    this.pages = 1;
-    this.experiments.load();
-    this.update();
-  }
-
-  async #fetch() {
-    const query = Object.fromEntries(FILTERS.map((name) => [name, this.route.query.get(name)]));
-    const items = [];
-    let next = null;
-    for (let i = 0; i < this.pages; i += 1) {
-      const page = await api.experiments({ ...query, limit: PAGE, cursor: i === 0 ? null : next });
-      items.push(...page.items);
-      next = page.next;
-      if (!next) break;
-    }
-    return { items, next };
+  fetchPage(part) {
+    return api.experiments({ ...Object.fromEntries(FILTERS.map((name) => [name, this.route.query.get(name)])), ...part });
   }
 
   view() {
-    const query = this.route.query;
-    const tag = query.get("tag");
     return html`
       <header class="page-head"><div><h1>Experiments</h1><p>Settings of a job that are kept, to be run again and again.</p></div></header>
       <div class="filters" role="search" aria-label="Filter experiments">
-        <div class="search"><ui-icon name="search" size="s"></ui-icon><input type="search" data-search placeholder="Name or id…" aria-label="Search experiments" .value=${query.get("q") ?? ""} @input=${this.#typed}><kbd aria-hidden="true">/</kbd></div>
-        ${tag ? html`<button class="button small" @click=${() => setQuery({ tag: null }, { replace: false })} aria-label="Remove the filter by tag ${tag}"><ui-icon name="tag" size="s"></ui-icon>${tag}<ui-icon name="x" size="s"></ui-icon></button>` : nothing}
+        ${this.search("experiments")}
+        ${this.tagFilter()}
       </div>
-      <div class="card">${this.experiments.show(({ items, next }) => (items.length ? this.#table(items, next) : this.#none()))}</div>`;
+      <div class="card">${this.list.show(({ items }) => (items.length ? this.#table(items) : this.#none()))}</div>`;
   }
 
-  #typed = (event) => {
-    const text = event.target.value;
-    clearTimeout(this.typing);
-    this.typing = setTimeout(() => setQuery({ q: text }), TYPING_MILLIS);
-  };
-
-  #table(items, next) {
+  #table(items) {
     return html`
       <div class="table-wrap"><table>
         <thead><tr><th>Experiment</th><th>State</th><th class="hide-narrow">Project</th><th class="hide-narrow">Machine</th><th class="number hide-narrow">Runs</th><th class="number">Latest run</th></tr></thead>
         <tbody>${repeat(items, (experiment) => experiment.id, row)}</tbody>
       </table></div>
-      ${next ? html`<div class="more"><button class="button small" @click=${() => { this.pages += 1; this.experiments.load(); }}>Show older experiments</button></div>` : nothing}`;
+      ${this.more("Show older experiments")}`;
   }
 
   #none() {

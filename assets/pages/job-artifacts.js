@@ -3,6 +3,7 @@ import { html, nothing, repeat } from "/html.js";
 import { addresses, api } from "/api.js";
 import { bytes } from "/format.js";
 import { Element, reactive } from "/components/element.js";
+import { firstPages } from "/components/first-pages.js";
 import { isFinished } from "/components/job-words.js";
 import { Resource } from "/components/resource.js";
 import { empty } from "/components/states.js";
@@ -17,22 +18,10 @@ class JobArtifacts extends Element {
   pages = 1;
 
   start() {
-    this.listing = new Resource(this, () => this.#fetch());
+    this.listing = new Resource(this, () => firstPages(this.pages, (cursor) => api.artifacts(this.job.id, { path: this.path, limit: PAGE, cursor })));
     this.shownPath = this.path;
     this.listing.load();
     this.every(REFRESH_MILLIS, () => isFinished(this.job) || this.listing.load());
-  }
-
-  async #fetch() {
-    const items = [];
-    let next = null;
-    for (let i = 0; i < this.pages; i += 1) {
-      const page = await api.artifacts(this.job.id, { path: this.path, limit: PAGE, cursor: next });
-      items.push(...page.items);
-      next = page.next;
-      if (!next) break;
-    }
-    return { items, next };
   }
 
   view() {

@@ -4,6 +4,7 @@ import { addresses, api, newIdempotencyKey } from "/api.js";
 import { bytes, jobAsCurl } from "/format.js";
 import { go } from "/router.js";
 import { draftFromSpec, emptyDraft, specFromDraft } from "/pages/job-draft.js";
+import { FormFields, namesOf } from "/components/form-fields.js";
 import { nameOf } from "/components/mount-editor.js";
 import { Page } from "/components/page.js";
 import { Resource } from "/components/resource.js";
@@ -17,8 +18,10 @@ import "/components/ui-icon.js";
 
 /** The fields that the form shows; a problem in another one is told above the button. */
 const SHOWN = ["image", "command", "name", "project", "machineType", "env", "datasets", "outputs", "workspace", "workingDirectory", "ports", "timeLimitSeconds", "retries", "priority", "tags", "sharedMemoryBytes", "user", "registryUsername", "registryPassword", "build"];
+const MORE = ["workingDirectory", "ports", "timeLimitSeconds", "retries", "priority", "tags", "sharedMemoryBytes", "user", "registryUsername", "registryPassword", "build"];
 
 export default class NewJobPage extends Page {
+  fields = new FormFields(this, () => (this.draft.workspace === "none" ? SHOWN.filter((name) => name !== "build") : SHOWN));
   draft = emptyDraft();
   problem = null;
   busy = null; // What is being done, in words.
@@ -62,13 +65,9 @@ export default class NewJobPage extends Page {
     this.update();
   }
 
-  #set(changes) {
+  edit(changes) {
     Object.assign(this.draft, changes);
     this.update();
-  }
-
-  #bind(name) {
-    return (event) => this.#set({ [name]: event.target.value });
   }
 
   #submit = async (event) => {
@@ -92,8 +91,6 @@ export default class NewJobPage extends Page {
       this.problem = problem;
       if (problem.status) this.intent = null; // It was answered: the next try is a new intent.
       this.#busyWith(null);
-      requestAnimationFrame(() => this.querySelector('[aria-invalid="true"], .problem')?.scrollIntoView({ block: "center" }));
-      this.querySelector('[aria-invalid="true"]')?.focus();
     }
   };
 
@@ -109,37 +106,19 @@ export default class NewJobPage extends Page {
     this.update();
   }
 
-  /** The wrong field's part of the form, by the first name in a path such as "env.KEY" or "ports[0]". */
-  #wrongField() {
-    const name = this.problem?.field?.split(/[.[]/)[0];
-    if (name === "build" && this.draft.workspace === "none") return null;
-    return SHOWN.includes(name) ? name : null;
-  }
-
-  #invalid(name) {
-    return this.#wrongField() === name ? "true" : nothing;
-  }
-
-  #wrong(name) {
-    return this.#wrongField() === name ? html`<span class="wrong" role="alert">${this.problem.detail}</span>` : nothing;
-  }
-
-  #field(name, label, control, hint) {
-    return html`<div class="field"><label for=${name}>${label}</label>${control}${hint ? html`<span class="hint">${hint}</span>` : nothing}${this.#wrong(name)}</div>`;
-  }
-
-  #input(name, placeholder = "", { type = "text", mono = false, list, required = false, field = name } = {}) {
-    return html`<input id=${field} name=${name} type=${type} class=${mono ? "mono" : ""} placeholder=${placeholder} .value=${this.draft[name]} list=${list ?? nothing} ?required=${required} spellcheck="false" aria-invalid=${this.#invalid(field)} @input=${this.#bind(name)}>`;
+  drawn() {
+    this.fields.lead();
   }
 
   view() {
+    const { fields } = this;
     if (this.prefilling) return loading(8);
     return html`
       <header class="page-head"><div><h1>${this.draft.cloneOf ? "Clone a job" : "New job"}</h1><p>${this.draft.cloneOf ? html`Everything is as in <a href="/jobs/${this.draft.cloneOf}">${this.draft.cloneOf}</a>; change what you like.` : "An image, a command, and the machine to run it on."}</p></div></header>
       <div class="form-page">
         <form @submit=${this.#submit} novalidate>
           ${this.#what()} ${this.#where()} ${this.#data()} ${this.#workspace()} ${this.#environment()} ${this.#more()}
-          ${this.problem && !this.#wrongField() ? failed(this.problem) : nothing}
+          ${this.problem && !fields.wrongField() ? failed(this.problem) : nothing}
           <div class="row"><button class="button primary" ?disabled=${Boolean(this.busy)}><ui-icon name="play" size="s"></ui-icon>${this.busy ?? "Start the job"}</button><a class="button ghost" href="/jobs">Cancel</a></div>
         </form>
         <aside class="aside" aria-label="The same as a request">
@@ -149,67 +128,67 @@ export default class NewJobPage extends Page {
   }
 
   #what() {
+    const { fields } = this;
     return html`
       <section class="form-section"><h2>What runs</h2>
-        ${this.#field("image", "Image", this.#input("image", "python:3.12-slim", { mono: true, required: true }), this.draft.workspace !== "none" ? "May be left empty when a Dockerfile of the workspace is built." : "")}
-        ${this.#field("command", "Command", html`<textarea id="command" name="command" class="mono" placeholder="python train.py --epochs 10" .value=${this.draft.command} spellcheck="false" aria-invalid=${this.#invalid("command")} @input=${this.#bind("command")}></textarea>`, "Run by /bin/sh -c. Left empty, the image's own command runs.")}
+        ${fields.field("image", "Image", fields.input("image", "python:3.12-slim", { mono: true, required: true }), this.draft.workspace !== "none" ? "May be left empty when a Dockerfile of the workspace is built." : "")}
+        ${fields.field("command", "Command", html`<textarea id="command" name="command" class="mono" placeholder="python train.py --epochs 10" .value=${this.draft.command} spellcheck="false" aria-invalid=${fields.invalid("command")} @input=${fields.bind("command")}></textarea>`, "Run by /bin/sh -c. Left empty, the image's own command runs.")}
         <div class="two">
-          ${this.#field("name", "Name", this.#input("name", "made up if left empty"))}
-          ${this.#field("project", "Project", this.#input("project", "default", { list: "project-names" }), "A new name makes a new project.")}
+          ${fields.field("name", "Name", fields.input("name", "made up if left empty"))}
+          ${fields.project(this.projects.value)}
         </div>
-        <datalist id="project-names">${this.projects.value?.items.map((project) => html`<option value=${project.name}></option>`)}</datalist>
       </section>`;
   }
 
   #where() {
+    const { fields } = this;
     return html`
       <section class="form-section"><h2>Machine</h2>
-        ${this.types.show(({ items }) => html`<machine-picker .types=${items} .value=${this.draft.machineType} @pick=${(event) => this.#set({ machineType: event.detail })}></machine-picker>`)}
-        ${this.#wrong("machineType")}
+        ${this.types.show(({ items }) => html`<machine-picker .types=${items} .value=${this.draft.machineType} @pick=${(event) => this.edit({ machineType: event.detail })}></machine-picker>`)}
+        ${fields.wrong("machineType")}
       </section>`;
   }
 
   #data() {
+    const { fields } = this;
     const items = this.datasets.value?.items ?? [];
     return html`
       <section class="form-section"><h2>Data</h2>
-        <div class="field"><span class="label">Inputs</span><mount-editor kind="input" .rows=${this.draft.inputs} .datasets=${items} @edit=${(event) => this.#set({ inputs: event.detail })}></mount-editor><span class="hint">Versions of <a class="link" href="/datasets">datasets</a>, read-only. A name without a version means its latest when the job is submitted.</span>${this.#wrong("datasets")}</div>
-        <div class="field"><span class="label">Outputs</span><mount-editor kind="output" .rows=${this.draft.outputs} .datasets=${items} @edit=${(event) => this.#set({ outputs: event.detail })}></mount-editor><span class="hint">What the job leaves there becomes a new version when it succeeds, and a draft when it fails.</span>${this.#wrong("outputs")}</div>
+        <div class="field"><span class="label">Inputs</span><mount-editor kind="input" .rows=${this.draft.inputs} .datasets=${items} @edit=${(event) => this.edit({ inputs: event.detail })}></mount-editor><span class="hint">Versions of <a class="link" href="/datasets">datasets</a>, read-only. A name without a version means its latest when the job is submitted.</span>${fields.wrong("datasets")}</div>
+        <div class="field"><span class="label">Outputs</span><mount-editor kind="output" .rows=${this.draft.outputs} .datasets=${items} @edit=${(event) => this.edit({ outputs: event.detail })}></mount-editor><span class="hint">What the job leaves there becomes a new version when it succeeds, and a draft when it fails.</span>${fields.wrong("outputs")}</div>
       </section>`;
   }
 
   #workspace() {
+    const { fields } = this;
     const kinds = [["none", "None"], ["git", "Git"], ["upload", "Upload"]];
     return html`
       <section class="form-section"><h2>Workspace</h2>
-        <div><div class="segments" role="radiogroup" aria-label="Workspace">${kinds.map(([value, name]) => html`<label><input type="radio" name="workspace" value=${value} .checked=${this.draft.workspace === value} @change=${() => this.#set({ workspace: value })}>${name}</label>`)}</div></div>
+        <div><div class="segments" role="radiogroup" aria-label="Workspace">${kinds.map(([value, name]) => html`<label><input type="radio" name="workspace" value=${value} .checked=${this.draft.workspace === value} @change=${() => this.edit({ workspace: value })}>${name}</label>`)}</div></div>
         ${this.draft.workspace === "git" ? this.#git() : nothing}
         ${this.draft.workspace === "upload" ? this.#upload() : nothing}
         ${this.draft.workspace === "none" ? html`<p class="small quiet">The job starts in the image as it is. <code>/storage</code> is shared and stays; what is written to <code>/artifacts</code> is kept with the job.</p>` : nothing}
-        ${this.#wrong("workspace")}
+        ${fields.wrong("workspace")}
       </section>`;
   }
 
   #git() {
+    const { fields } = this;
     return html`
       <div class="two">
-        ${this.#field("git", "Address", this.#input("git", "https://example.org/team/model.git", { mono: true }))}
-        ${this.#field("ref", "Branch, tag or commit", this.#input("ref", "the default branch", { mono: true }))}
-        ${this.#field("gitUsername", "User name", this.#input("gitUsername", "for a private repository"))}
-        ${this.#field("gitPassword", "Password or token", this.#secretInput("gitPassword"), this.#passwordHint())}
+        ${fields.field("git", "Address", fields.input("git", "https://example.org/team/model.git", { mono: true }))}
+        ${fields.field("ref", "Branch, tag or commit", fields.input("ref", "the default branch", { mono: true }))}
+        ${fields.field("gitUsername", "User name", fields.input("gitUsername", "for a private repository"))}
+        ${fields.field("gitPassword", "Password or token", fields.password("gitPassword"), this.#passwordHint())}
       </div>`;
   }
 
   #upload() {
     const { file, uploadId } = this.draft;
     if (file || uploadId) {
-      return html`<div class="note"><ui-icon name="package"></ui-icon><div class="grow"><strong>${file?.name ?? "Archive uploaded"}</strong><div class="small quiet">${file ? bytes(file.size) : html`<code>${uploadId}</code>`}</div></div><button type="button" class="button small" @click=${() => this.#set({ file: null, uploadId: "" })}>Another</button></div>`;
+      return html`<div class="note"><ui-icon name="package"></ui-icon><div class="grow"><strong>${file?.name ?? "Archive uploaded"}</strong><div class="small quiet">${file ? bytes(file.size) : html`<code>${uploadId}</code>`}</div></div><button type="button" class="button small" @click=${() => this.edit({ file: null, uploadId: "" })}>Another</button></div>`;
     }
-    return html`<drop-zone accept=".zip,.tar,.tgz,.gz,.zst" @file=${(event) => this.#set({ file: event.detail })}></drop-zone>`;
-  }
-
-  #secretInput(name) {
-    return html`<input id=${name} type="text" class="mono" placeholder="secret:NAME" list="secret-names" autocomplete="off" spellcheck="false" .value=${this.draft[name]} aria-invalid=${this.#invalid(name)} @input=${this.#bind(name)}>`;
+    return html`<drop-zone accept=".zip,.tar,.tgz,.gz,.zst" @file=${(event) => this.edit({ file: event.detail })}></drop-zone>`;
   }
 
   #passwordHint() {
@@ -217,33 +196,33 @@ export default class NewJobPage extends Page {
   }
 
   #environment() {
-    const names = [...new Set(this.secrets.value?.items.map((secret) => secret.name) ?? [])];
+    const { fields } = this;
     return html`
       <section class="form-section"><h2>Environment</h2>
-        <env-editor .rows=${this.draft.env} .secrets=${names} @edit=${(event) => this.#set({ env: event.detail })}></env-editor>
-        <datalist id="secret-names">${names.map((name) => html`<option value="secret:${name}"></option>`)}</datalist>
-        ${this.#wrong("env")}
+        <env-editor .rows=${this.draft.env} .secrets=${namesOf(this.secrets.value)} @edit=${(event) => this.edit({ env: event.detail })}></env-editor>
+        ${fields.secretNames(this.secrets.value)}
+        ${fields.wrong("env")}
       </section>`;
   }
 
   #more() {
-    const fields = ["workingDirectory", "ports", "timeLimitSeconds", "retries", "priority", "tags", "sharedMemoryBytes", "user", "registryUsername", "registryPassword", "build"];
+    const { fields } = this;
     return html`
-      <details ?open=${this.draft.advanced || fields.includes(this.#wrongField())}>
+      <details ?open=${this.draft.advanced || MORE.includes(fields.wrongField())}>
         <summary>More: limits, retries, ports, tags, registry</summary>
         <div class="stack">
           <div class="two">
-            ${this.#field("timeLimitSeconds", "Time limit in minutes", this.#input("timeLimitMinutes", "none", { type: "number", field: "timeLimitSeconds" }), "The job is ended when it has run this long.")}
-            ${this.#field("retries", "Retries after a failure", this.#input("retries", "0", { type: "number" }))}
-            ${this.#field("priority", "Priority, -100 to 100", this.#input("priority", "0", { type: "number" }), "Higher goes first.")}
-            ${this.#field("tags", "Tags", this.#input("tags", "vision, baseline"), "Separated by commas.")}
-            ${this.#field("ports", "Ports", this.#input("ports", "8080, 6006:16006", { mono: true }), "container or container:host, separated by commas.")}
-            ${this.#field("workingDirectory", "Working directory", this.#input("workingDirectory", "the workspace, or the image's own", { mono: true }))}
-            ${this.#field("sharedMemoryBytes", "Shared memory in MiB", this.#input("sharedMemoryMib", "chosen by the daemon", { type: "number", field: "sharedMemoryBytes" }), "Data loaders with many workers need more.")}
-            ${this.#field("user", "User in the container", this.#input("user", "the image's own", { mono: true }))}
-            ${this.#field("registryUsername", "Registry user name", this.#input("registryUsername", "for a private image"))}
-            ${this.#field("registryPassword", "Registry password", this.#secretInput("registryPassword"), this.#passwordHint())}
-            ${this.draft.workspace === "none" ? nothing : this.#field("build", "Build from Dockerfile", this.#input("dockerfile", "Dockerfile", { mono: true, field: "build" }), "A path in the workspace; the image is built from it first.")}
+            ${fields.field("timeLimitSeconds", "Time limit in minutes", fields.input("timeLimitMinutes", "none", { type: "number", field: "timeLimitSeconds" }), "The job is ended when it has run this long.")}
+            ${fields.field("retries", "Retries after a failure", fields.input("retries", "0", { type: "number" }))}
+            ${fields.field("priority", "Priority, -100 to 100", fields.input("priority", "0", { type: "number" }), "Higher goes first.")}
+            ${fields.field("tags", "Tags", fields.input("tags", "vision, baseline"), "Separated by commas.")}
+            ${fields.field("ports", "Ports", fields.input("ports", "8080, 6006:16006", { mono: true }), "container or container:host, separated by commas.")}
+            ${fields.field("workingDirectory", "Working directory", fields.input("workingDirectory", "the workspace, or the image's own", { mono: true }))}
+            ${fields.field("sharedMemoryBytes", "Shared memory in MiB", fields.input("sharedMemoryMib", "chosen by the daemon", { type: "number", field: "sharedMemoryBytes" }), "Data loaders with many workers need more.")}
+            ${fields.field("user", "User in the container", fields.input("user", "the image's own", { mono: true }))}
+            ${fields.field("registryUsername", "Registry user name", fields.input("registryUsername", "for a private image"))}
+            ${fields.field("registryPassword", "Registry password", fields.password("registryPassword"), this.#passwordHint())}
+            ${this.draft.workspace === "none" ? nothing : fields.field("build", "Build from Dockerfile", fields.input("dockerfile", "Dockerfile", { mono: true, field: "build" }), "A path in the workspace; the image is built from it first.")}
           </div>
         </div>
       </details>`;

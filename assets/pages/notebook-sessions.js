@@ -2,6 +2,7 @@
 import { html, nothing, repeat } from "/html.js";
 import { api } from "/api.js";
 import { Element, reactive } from "/components/element.js";
+import { firstPages } from "/components/first-pages.js";
 import { Resource } from "/components/resource.js";
 import { empty } from "/components/states.js";
 import "/components/state-chip.js";
@@ -13,20 +14,8 @@ class NotebookSessions extends Element {
   pages = 1;
 
   start() {
-    this.sessions = new Resource(this, () => this.#fetch());
+    this.sessions = new Resource(this, () => firstPages(this.pages, (cursor) => api.sessions(this.notebook.id, { limit: PAGE, cursor })));
     this.sessions.load();
-  }
-
-  async #fetch() {
-    const items = [];
-    let next = null;
-    for (let i = 0; i < this.pages; i += 1) {
-      const page = await api.sessions(this.notebook.id, { limit: PAGE, cursor: i === 0 ? null : next });
-      items.push(...page.items);
-      next = page.next;
-      if (!next) break;
-    }
-    return { items, next };
   }
 
   view() {

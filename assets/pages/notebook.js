@@ -4,7 +4,7 @@ import { api } from "/api.js";
 import { bytes } from "/format.js";
 import { go } from "/router.js";
 import { confirm } from "/components/confirm-dialog.js";
-import { isLive, notebookNote, phaseWord, whyNotOpen } from "/components/notebook-words.js";
+import { isLive, notebookNote, phaseWord, whyNoTerminal, whyNotOpen } from "/components/notebook-words.js";
 import { askFork, askShare, askStart } from "/components/notebook-dialogs.js";
 import { openWorkload } from "/components/open-workload.js";
 import { Page } from "/components/page.js";
@@ -227,12 +227,6 @@ export default class NotebookPage extends Page {
       go("/notebooks", { replace: true });
     }
   }
-}
-
-/** Why no terminal can be opened in the notebook, or nothing. */
-function whyNoTerminal(notebook) {
-  if (notebook.session?.state === "running") return null;
-  return isLive(notebook) ? "The notebook is on its way. A terminal can be opened as soon as its container runs." : "The notebook does not run. Start it, then open a terminal.";
 }
 
 customElements.define("notebook-page", NotebookPage);

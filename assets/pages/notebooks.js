@@ -3,83 +3,54 @@ import { html, nothing, repeat } from "/html.js";
 import { addresses, api } from "/api.js";
 import { jobAsCurl } from "/format.js";
 import { setQuery } from "/router.js";
+import { ListPage } from "/components/list-page.js";
 import { firstEnd, isLive, isNear, phaseWord } from "/components/notebook-words.js";
 import { openWorkload } from "/components/open-workload.js";
-import { Page } from "/components/page.js";
-import { Resource } from "/components/resource.js";
 import { empty } from "/components/states.js";
 import "/components/code-block.js";
 import "/components/state-chip.js";
 import "/components/time-ago.js";
 import "/components/time-left.js";
 
-const PAGE = 50;
-const TYPING_MILLIS = 250;
 const WHOSE = [["", "All of the team"], ["mine", "Mine"], ["public", "Public"]];
 const FIRST = { image: "jupyter/scipy-notebook:latest", name: "first" };
 
-export default class NotebooksPage extends Page {
-  pages = 1;
-
+export default class NotebooksPage extends ListPage {
   start() {
+    super.start();
     this.heading = "Notebooks";
-    this.notebooks = new Resource(this, () => this.#fetch());
-    this.notebooks.load();
-    this.watch(["notebook", "queue"], ({ kind }) => (kind !== "queue" || this.notebooks.value?.items.some(({ phase }) => phase === "queued")) && this.notebooks.refresh());
+    this.watch(["notebook", "queue"], ({ kind }) => (kind !== "queue" || this.list.value?.items.some(({ phase }) => phase === "queued")) && this.list.refresh());
   }
 
-  routeChanged() {
-    this.pages = 1;
-    this.notebooks.load();
-    this.update();
-  }
-
-  async #fetch() {
+  fetchPage(part) {
     const { query } = this.route;
     const whose = query.get("whose");
-    const asked = { q: query.get("q"), tag: query.get("tag"), mine: whose === "mine" || null, public: whose === "public" || null, live: query.has("live") || null, limit: PAGE };
-    const items = [];
-    let next = null;
-    for (let i = 0; i < this.pages; i += 1) {
-      const page = await api.notebooks({ ...asked, cursor: i === 0 ? null : next });
-      items.push(...page.items);
-      next = page.next;
-      if (!next) break;
-    }
-    return { items, next };
+    return api.notebooks({ q: query.get("q"), tag: query.get("tag"), mine: whose === "mine" || null, public: whose === "public" || null, live: query.has("live") || null, ...part });
   }
 
   view() {
-    const { query } = this.route;
-    const tag = query.get("tag");
-    const whose = query.get("whose") ?? "";
+    const whose = this.route.query.get("whose") ?? "";
     return html`
       <header class="page-head">
         <div><h1>Notebooks</h1><p>JupyterLab in one click. Files stay when a notebook stops, and the machine goes back to everybody.</p></div>
         <div class="actions"><a class="button primary" href="/notebooks/new"><ui-icon name="plus" size="s"></ui-icon>New notebook</a></div>
       </header>
       <div class="filters" role="search" aria-label="Filter notebooks">
-        <div class="search"><ui-icon name="search" size="s"></ui-icon><input type="search" data-search placeholder="Name or id…" aria-label="Search notebooks" .value=${query.get("q") ?? ""} @input=${this.#typed}><kbd aria-hidden="true">/</kbd></div>
+        ${this.search("notebooks")}
         <div class="segments" role="group" aria-label="Whose">${WHOSE.map(([value, name]) => html`<button aria-pressed=${whose === value ? "true" : "false"} @click=${() => setQuery({ whose: value }, { replace: false })}>${name}</button>`)}</div>
-        <label class="check"><input type="checkbox" .checked=${query.has("live")} @change=${(event) => setQuery({ live: event.target.checked ? "true" : null }, { replace: false })}>Only running</label>
-        ${tag ? html`<button class="button small" @click=${() => setQuery({ tag: null }, { replace: false })} aria-label="Remove the filter by tag ${tag}"><ui-icon name="tag" size="s"></ui-icon>${tag}<ui-icon name="x" size="s"></ui-icon></button>` : nothing}
+        ${this.liveFilter()}
+        ${this.tagFilter()}
       </div>
-      <div class="card">${this.notebooks.show(({ items, next }) => (items.length ? this.#table(items, next) : this.#none(whose)))}</div>`;
+      <div class="card">${this.list.show(({ items }) => (items.length ? this.#table(items) : this.#none(whose)))}</div>`;
   }
 
-  #typed = (event) => {
-    const text = event.target.value;
-    clearTimeout(this.typing);
-    this.typing = setTimeout(() => setQuery({ q: text }), TYPING_MILLIS);
-  };
-
-  #table(items, next) {
+  #table(items) {
     return html`
       <div class="table-wrap"><table>
         <thead><tr><th>Notebook</th><th>State</th><th class="hide-narrow">Machine</th><th class="hide-narrow">Who</th><th class="hide-narrow">Last activity</th><th class="number">Stops</th><th><span class="visually-hidden">Open</span></th></tr></thead>
         <tbody>${repeat(items, (notebook) => notebook.id, row)}</tbody>
       </table></div>
-      ${next ? html`<div class="more"><button class="button small" @click=${() => { this.pages += 1; this.notebooks.load(); }}>Show older notebooks</button></div>` : nothing}`;
+      ${this.more("Show older notebooks")}`;
   }
 
   #none(whose) {

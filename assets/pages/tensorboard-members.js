@@ -7,6 +7,7 @@ import { empty } from "/components/states.js";
 import { askMembers } from "/components/tensorboard-dialog.js";
 import { MEMBER_KINDS, memberAddress, memberPart } from "/components/tensorboard-words.js";
 import { toast } from "/components/toast-list.js";
+import "/components/state-chip.js";
 import "/components/time-ago.js";
 import "/components/ui-icon.js";
 
@@ -28,7 +29,7 @@ class TensorboardMembers extends Element {
   }
 
   #row(member) {
-    const { name, kind, title, gone } = member;
+    const { name, kind, title, gone, state } = member;
     const address = memberAddress(member);
     const why = sentence(member.message) || (gone ? "It was deleted, or is not for this team any more, and is left out." : "");
     return html`
@@ -38,7 +39,7 @@ class TensorboardMembers extends Element {
           <div class="member">
             <ui-icon name=${MEMBER_KINDS[kind].icon} title=${kind}></ui-icon>
             <div class="stack-0">
-              <span class="cut">${address ? html`<a class="link" href=${address}>${title}</a>` : html`<span class="quiet">gone</span>`} <span class="tiny quiet mono">${memberPart(member)}</span></span>
+              <span class="cut">${address ? html`<a class="link" href=${address}>${title}</a>` : html`<span class="quiet">gone</span>`} <span class="tiny quiet mono">${memberPart(member)}</span>${state ? html` <state-chip state=${state}></state-chip>` : nothing}</span>
               ${why ? html`<span class="small left-out"><ui-icon name="triangle-alert" size="s"></ui-icon><span>${why}</span></span>` : nothing}
             </div>
           </div>

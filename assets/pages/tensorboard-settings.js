@@ -13,7 +13,7 @@ class TensorboardSettings extends Element {
   }
 
   #begin(board) {
-    this.before = draftOfBoard(board);
+    this.before = board;
     this.draft = draftOfBoard(board);
   }
 

@@ -4,7 +4,7 @@ import { api } from "/api.js";
 import { bytes, count } from "/format.js";
 import { go } from "/router.js";
 import { confirm } from "/components/confirm-dialog.js";
-import { isLive, phaseWord } from "/components/notebook-words.js";
+import { isLive, phaseWord, whyNoTerminal } from "/components/notebook-words.js";
 import { openWorkload } from "/components/open-workload.js";
 import { Page } from "/components/page.js";
 import { whyItWaits } from "/components/queue-place.js";
@@ -18,11 +18,12 @@ import "/components/log-view.js";
 import "/components/meter-bar.js";
 import "/components/session-end.js";
 import "/components/state-chip.js";
+import "/components/terminal-view.js";
 import "/components/time-ago.js";
 import "/pages/tensorboard-members.js";
 import "/pages/tensorboard-settings.js";
 
-const TABS = { members: "Members", log: "Log", settings: "Settings" };
+const TABS = { members: "Members", terminal: "Terminal", log: "Log", settings: "Settings" };
 const SHOWN_KINDS = ["job", "experiment", "notebook", "dataset", "version"];
 
 export default class TensorboardPage extends Page {
@@ -39,10 +40,15 @@ export default class TensorboardPage extends Page {
   #changed(change) {
     if (change.kind === "tensorboard" && change.id !== this.id) return;
     if (change.kind === "queue" && this.board.value?.phase !== "queued") return;
-    // What it shows says so when it is gone; nothing else of that is told here.
-    if (SHOWN_KINDS.includes(change.kind) && change.change !== "deleted") return;
+    if (SHOWN_KINDS.includes(change.kind) && !this.#isTold(change)) return;
     if (change.kind === "tensorboard" && change.change === "deleted") return go("/tensorboards", { replace: true });
     this.board.refresh();
+  }
+
+  /** What it shows says where it stands, and that it is gone. A run of an experiment is told of as the job that it is. */
+  #isTold({ kind, id, change }) {
+    if (change === "deleted") return true;
+    return kind === "job" && (this.board.value?.members ?? []).some((member) => member.kind === "experiment" || member.id === id);
   }
 
   view() {
@@ -88,7 +94,7 @@ export default class TensorboardPage extends Page {
       <div class="note" data-tone=${note.tone} role="status"><ui-icon name=${note.icon}></ui-icon><div class="grow">
         <strong>${note.title}</strong>
         ${note.queue ? whyItWaits(note.queue) : nothing}
-        ${note.text ? html`<div class="small soft">${note.text} ${note.tone === "bad" && board.session ? html`<a class="link" href="/tensorboards/${board.id}/log">Read its log</a>` : nothing}</div>` : nothing}
+        ${note.text ? html`<div class="small soft">${note.text} ${note.log ? html`<a class="link" href="/tensorboards/${board.id}/log">Read its log</a>` : nothing} ${note.settings ? html`<a class="link" href="/tensorboards/${board.id}/settings">Change its settings</a>` : nothing}</div>` : nothing}
         ${lastLines.length ? html`<div class="last-lines stack-s"><span class="small soft">${lastLines.length === 1 ? "The last line" : `The last ${count(lastLines.length, "line")}`} that it printed:</span><code-block label="Last lines" .text=${lastLines.join("\n")}></code-block></div>` : nothing}
       </div></div>`;
   }
@@ -112,6 +118,7 @@ export default class TensorboardPage extends Page {
 
   #tab(tab, board) {
     if (tab === "log") return this.#log(board);
+    if (tab === "terminal") return html`<terminal-view .workload=${board.id} .run=${board.session?.id} .why=${whyNoTerminal(board)}></terminal-view>`;
     if (tab === "settings") return html`<tensorboard-settings .board=${board} @changed=${() => this.board.load()}></tensorboard-settings>`;
     return html`<tensorboard-members .board=${board} @changed=${() => this.board.load()}></tensorboard-members>`;
   }

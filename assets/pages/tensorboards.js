@@ -3,9 +3,9 @@ import { html, nothing, repeat } from "/html.js";
 import { addresses, api } from "/api.js";
 import { count, postAsCurl } from "/format.js";
 import { setQuery } from "/router.js";
+import { ListPage } from "/components/list-page.js";
 import { firstEnd, isLive, isNear, phaseWord } from "/components/notebook-words.js";
 import { openWorkload } from "/components/open-workload.js";
-import { Page } from "/components/page.js";
 import { Resource } from "/components/resource.js";
 import { empty } from "/components/states.js";
 import "/components/code-block.js";
@@ -13,43 +13,22 @@ import "/components/state-chip.js";
 import "/components/time-ago.js";
 import "/components/time-left.js";
 
-const PAGE = 50;
-const TYPING_MILLIS = 250;
 const LIVE_STATES = "pending,provisioned,running";
 const FILTERS = ["q", "project", "member", "live"];
 const WRITES = 'from torch.utils.tensorboard import SummaryWriter\n\nwriter = SummaryWriter("/artifacts")\nwriter.add_scalar("loss", loss, step)';
 
-export default class TensorboardsPage extends Page {
-  pages = 1;
-
+export default class TensorboardsPage extends ListPage {
   start() {
+    super.start();
     this.heading = "TensorBoards";
-    this.boards = new Resource(this, () => this.#fetch());
     this.projects = new Resource(this, () => api.projects({ limit: 500 }));
-    this.boards.load();
     this.projects.load();
-    this.watch(["tensorboard", "project"], ({ kind }) => (kind === "project" ? this.projects : this.boards).refresh());
-    this.onRemoved(() => clearTimeout(this.typing));
+    this.watch(["tensorboard", "project"], ({ kind }) => (kind === "project" ? this.projects : this.list).refresh());
   }
 
-  routeChanged() {
-    this.pages = 1;
-    this.boards.load();
-    this.update();
-  }
-
-  async #fetch() {
+  fetchPage(part) {
     const { query } = this.route;
-    const asked = { q: query.get("q"), project: query.get("project"), member: query.get("member"), state: query.has("live") ? LIVE_STATES : null, limit: PAGE };
-    const items = [];
-    let next = null;
-    for (let i = 0; i < this.pages; i += 1) {
-      const page = await api.tensorboards({ ...asked, cursor: i === 0 ? null : next });
-      items.push(...page.items);
-      next = page.next;
-      if (!next) break;
-    }
-    return { items, next };
+    return api.tensorboards({ q: query.get("q"), project: query.get("project"), member: query.get("member"), state: query.has("live") ? LIVE_STATES : null, ...part });
   }
 
   view() {
@@ -61,30 +40,24 @@ export default class TensorboardsPage extends Page {
         <div class="actions"><a class="button primary" href="/tensorboards/new"><ui-icon name="plus" size="s"></ui-icon>New TensorBoard</a></div>
       </header>
       <div class="filters" role="search" aria-label="Filter TensorBoards">
-        <div class="search"><ui-icon name="search" size="s"></ui-icon><input type="search" data-search placeholder="Name or id…" aria-label="Search TensorBoards" .value=${query.get("q") ?? ""} @input=${this.#typed}><kbd aria-hidden="true">/</kbd></div>
+        ${this.search("TensorBoards")}
         <select aria-label="Project" @change=${(event) => setQuery({ project: event.target.value }, { replace: false })}>
           <option value="">All projects</option>
           ${this.projects.value?.items.map((project) => html`<option value=${project.id} ?selected=${query.get("project") === project.id}>${project.name}</option>`)}
         </select>
-        <label class="check"><input type="checkbox" .checked=${query.has("live")} @change=${(event) => setQuery({ live: event.target.checked ? "true" : null }, { replace: false })}>Only running</label>
+        ${this.liveFilter()}
         ${member ? html`<button class="button small" @click=${() => setQuery({ member: null }, { replace: false })} aria-label="Show also those without ${member}">shows <code>${member}</code><ui-icon name="x" size="s"></ui-icon></button>` : nothing}
       </div>
-      <div class="card">${this.boards.show(({ items, next }) => (items.length ? this.#table(items, next) : this.#none()))}</div>`;
+      <div class="card">${this.list.show(({ items }) => (items.length ? this.#table(items) : this.#none()))}</div>`;
   }
 
-  #typed = (event) => {
-    const text = event.target.value;
-    clearTimeout(this.typing);
-    this.typing = setTimeout(() => setQuery({ q: text }), TYPING_MILLIS);
-  };
-
-  #table(items, next) {
+  #table(items) {
     return html`
       <div class="table-wrap"><table>
         <thead><tr><th>TensorBoard</th><th>State</th><th class="hide-narrow">Shows</th><th class="hide-narrow">Who</th><th class="hide-narrow">Last look</th><th class="number hide-narrow">Stops</th><th><span class="visually-hidden">Open</span></th></tr></thead>
         <tbody>${repeat(items, (board) => board.id, row)}</tbody>
       </table></div>
-      ${next ? html`<div class="more"><button class="button small" @click=${() => { this.pages += 1; this.boards.load(); }}>Show older TensorBoards</button></div>` : nothing}`;
+      ${this.more("Show older TensorBoards")}`;
   }
 
   #none() {

@@ -34,6 +34,11 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
+/// Answers that something was made, with where it is: its path beneath the API.
+pub fn created(path: impl std::fmt::Display, made: impl Serialize) -> Response {
+    (StatusCode::CREATED, [(header::LOCATION, format!("/api/v1/{path}"))], Json(made)).into_response()
+}
+
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {

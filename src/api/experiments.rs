@@ -1,16 +1,13 @@
 //! `/experiments`: settings that are kept, to be run again and again.
 
-use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
-};
-use http::{StatusCode, header};
+use axum::{extract::State, response::Response};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Json, Page, Paged, Path, Problem,
+    Json, Page, PageQuery, Paged, Path, Problem, created,
     idempotency::{MaybeOnce, Once},
     job_view::{JobView, ProjectName, UserName},
     job_wire::{CommandText, CreateJob},
@@ -203,8 +200,7 @@ async fn create(
         start: wanted.start,
     };
     let now = services.create_experiment(&caller, new, once.key).await?;
-    let place = [(header::LOCATION, format!("/api/v1/experiments/{}", now.experiment.id))];
-    Ok((StatusCode::CREATED, place, Json(ExperimentDetail::from(now))).into_response())
+    Ok(created(format!("experiments/{}", now.experiment.id), ExperimentDetail::from(now)))
 }
 
 /// Which experiments a list shows. Everything that is given must fit.
@@ -227,11 +223,7 @@ struct ExperimentsQuery {
 /// Newest first.
 #[utoipa::path(
     get, path = "/experiments", tag = "experiments",
-    params(
-        ExperimentsQuery,
-        ("limit" = Option<u32>, Query, description = "1 to 500; 50 when left out"),
-        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
-    ),
+    params(ExperimentsQuery, PageQuery),
     responses((status = 200, description = "A page", body = Page<ExperimentView>)),
 )]
 async fn list(
@@ -307,8 +299,7 @@ async fn start(
 ) -> Result<Response, Problem> {
     let now = services.start_experiment(&caller, &id, once.key).await?;
     let view = JobView::of(now, &services.gpu_inventory(), services.settings.publish_address);
-    let place = [(header::LOCATION, format!("/api/v1/jobs/{}", view.id()))];
-    Ok((StatusCode::CREATED, place, Json(view)).into_response())
+    Ok(created(format_args!("jobs/{}", view.id()), &view))
 }
 
 /// Stop an experiment

@@ -2,17 +2,14 @@
 
 use std::str::FromStr;
 
-use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
-};
-use http::{StatusCode, header};
+use axum::{extract::State, response::Response};
+use http::StatusCode;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Json, Page, PageQuery, Paged, Path, Problem,
+    Json, Page, PageQuery, Paged, Path, Problem, created,
     idempotency::{MaybeOnce, Once},
     job_view::{JobDetail, JobView},
     job_wire::CreateJob,
@@ -69,8 +66,7 @@ async fn submit(
 ) -> Result<Response, Problem> {
     let now = services.submit_job(caller, wanted.try_into()?, clone_of, key).await?;
     let view = JobView::of(now, &services.gpu_inventory(), services.settings.publish_address);
-    let place = [(header::LOCATION, format!("/api/v1/jobs/{}", view.id()))];
-    Ok((StatusCode::CREATED, place, Json(view)).into_response())
+    Ok(created(format_args!("jobs/{}", view.id()), &view))
 }
 
 /// Which jobs a list shows. Everything that is given must fit.

@@ -81,6 +81,7 @@ pub mod uploads;
 pub mod versions;
 pub mod workloads;
 
+use body::created;
 pub use body::{Json, Path, Query};
 pub use caller::{KeyBook, Lease};
 pub use paging::{Cursor, Page, PageQuery, Paged};

@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
-};
-use http::{StatusCode, header};
+use axum::{extract::State, response::Response};
+use http::StatusCode;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Json, Page, PageQuery, Paged, Path, Problem,
+    Json, Page, PageQuery, Paged, Path, Problem, created,
     idempotency::{MaybeOnce, Once},
     notebook_wire::{NotebookDetail, NotebookText, NotebookView, SessionView},
     paging::given,
@@ -56,12 +53,11 @@ async fn create(
 ) -> Result<Response, Problem> {
     let mut text = once.body;
     let start = text.start.take().unwrap_or(true);
-    made(services.create_notebook(&caller, text.try_into()?, start, once.key).await?.into())
+    Ok(made(services.create_notebook(&caller, text.try_into()?, start, once.key).await?.into()))
 }
 
-fn made(view: NotebookView) -> Result<Response, Problem> {
-    let place = [(header::LOCATION, format!("/api/v1/notebooks/{}", view.id()))];
-    Ok((StatusCode::CREATED, place, Json(view)).into_response())
+fn made(view: NotebookView) -> Response {
+    created(format_args!("notebooks/{}", view.id()), &view)
 }
 
 /// Which notebooks a list shows. Everything that is given must fit.
@@ -249,7 +245,7 @@ async fn fork(
     Path(id): Path<NotebookId>,
     MaybeOnce(over): MaybeOnce<NotebookText>,
 ) -> Result<Response, Problem> {
-    made(services.fork_notebook(&caller, &id, over.body.try_into()?).await?.into())
+    Ok(made(services.fork_notebook(&caller, &id, over.body.try_into()?).await?.into()))
 }
 
 /// Delete a notebook

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::{
     job_view::{ProgressView, ProjectName, UserName},
-    job_wire::said,
+    job_wire::{PasswordText, said},
     notebook_wire::SessionView,
     queue_place::QueuePlace,
 };
@@ -17,10 +17,11 @@ use crate::{
         notebook::NotebookState,
         tensorboard::{IdleLimit, Subject, SubjectKind},
         time::Timestamp,
-        workload::Phase,
+        workload::{Phase, State},
     },
     service::{
         Invalid,
+        job_draft::DraftPassword,
         tensorboard_members::{DraftSubject, MemberDraft, MemberNow},
         tensorboards::{TensorBoardDraft, TensorBoardNow},
     },
@@ -39,6 +40,15 @@ pub struct TensorBoardText {
     #[serde(default, deserialize_with = "said")]
     #[schema(value_type = Option<String>)]
     pub image: Option<Option<String>>,
+    /// Who to be at the registry of `image`. Null takes name and password away, as does an image of another
+    /// registry.
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<String>)]
+    pub registry_username: Option<Option<String>>,
+    /// `secret:NAME` or the password itself. Never read back, unless it names a secret.
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<String>)]
+    pub registry_password: Option<Option<PasswordText>>,
     /// Name or alias of a machine type of this box; the smallest without a GPU when null.
     #[serde(default, deserialize_with = "said")]
     #[schema(value_type = Option<String>)]
@@ -61,6 +71,11 @@ pub struct NewTensorBoardText {
     pub project: Option<String>,
     /// An image with the program `tensorboard` in it. That of this box (`tensorboards.image`) when left out.
     pub image: Option<String>,
+    /// Who to be at the registry of `image`.
+    pub registry_username: Option<String>,
+    /// `secret:NAME` or the password itself. Never read back, unless it names a secret.
+    #[schema(value_type = Option<String>)]
+    pub registry_password: Option<PasswordText>,
     /// Name or alias of a machine type of this box; the smallest without a GPU when left out.
     pub machine_type: Option<String>,
     /// It ends when nobody looked at it for so long; null is never. What this box has set
@@ -140,6 +155,8 @@ impl From<TensorBoardText> for TensorBoardDraft {
             name: text.name,
             project: text.project,
             image: text.image,
+            registry_username: text.registry_username,
+            registry_password: text.registry_password.map(|said| said.map(DraftPassword::from)),
             machine_type: text.machine_type,
             idle: idle(text.idle_seconds),
         }
@@ -156,6 +173,8 @@ impl NewTensorBoardText {
             name: self.name,
             project: self.project,
             image: self.image.map(Some),
+            registry_username: self.registry_username.map(Some),
+            registry_password: self.registry_password.map(|password| Some(password.into())),
             machine_type: self.machine_type.map(Some),
             idle: idle(self.idle_seconds),
         };
@@ -184,10 +203,18 @@ pub struct TensorBoardView {
     ready: bool,
     /// What became of its last session and what to do, for people.
     message: Option<String>,
+    /// Why it cannot be started, nor show another choice of members while it runs, until its settings are
+    /// changed; for people. Null when it can.
+    problem: Option<String>,
     /// `unknown` while the engine does not answer: a session may have ended since.
     contact: &'static str,
     /// What its next session runs.
     image: String,
+    /// Who it is at the registry of its image; null when it needs not say.
+    registry_username: Option<String>,
+    /// `secret:NAME` when the password is a secret; null otherwise, also when there is one.
+    #[schema(value_type = Option<String>)]
+    registry_password: Option<PasswordText>,
     /// Where its next session runs; null when this box has no such machine type any more.
     machine_type: Option<String>,
     /// After how long without anybody who looks its next session ends; null is never.
@@ -229,6 +256,10 @@ pub struct MemberView {
     id: String,
     /// What people call that; null when it is gone.
     title: Option<String>,
+    /// Where the job stands, or the latest run of the experiment, in the words of a job's `state`; `created` for
+    /// an experiment that was never started. Null for what does not run, and for what is gone.
+    #[schema(value_type = Option<String>, example = "running")]
+    state: Option<&'static str>,
     /// Of a notebook: the directory of its files; empty is all of them.
     path: Option<String>,
     /// Of a dataset: the version that is shown.
@@ -267,11 +298,12 @@ pub fn member_views(now: &TensorBoardNow, members: Vec<MemberNow>) -> Vec<Member
 }
 
 impl From<MemberNow> for MemberView {
-    fn from(MemberNow { member, title, .. }: MemberNow) -> Self {
+    fn from(MemberNow { member, title, state }: MemberNow) -> Self {
         let (mut at, mut chosen, mut reference) = (None, None, None);
         let (kind, id) = (member.subject.kind(), member.subject.id().to_owned());
+        let mut stands = None;
         match member.subject {
-            Subject::Job(_) | Subject::Experiment(_) => {}
+            Subject::Job(_) | Subject::Experiment(_) => stands = Some(state.map_or("created", State::as_str)),
             Subject::Notebook { path, .. } => at = Some(String::from_utf8_lossy(path.as_bytes()).into_owned()),
             Subject::Dataset { version, reference: asked, .. } => {
                 (chosen, reference) = (Some(version), Some(asked));
@@ -282,6 +314,7 @@ impl From<MemberNow> for MemberView {
             kind,
             id,
             gone: title.is_none(),
+            state: stands.filter(|_| title.is_some()),
             title,
             path: at,
             version: chosen,
@@ -294,8 +327,10 @@ impl From<MemberNow> for MemberView {
 
 impl From<TensorBoardNow> for TensorBoardView {
     fn from(now: TensorBoardNow) -> Self {
-        let TensorBoardNow { board, state, phase, progress, waiting, contact, image, machine_type, idle } = now;
+        let TensorBoardNow { board, state, phase, progress, waiting, contact, image, machine_type, idle, problem } =
+            now;
         let message = board.message();
+        let registry = board.choice.registry.clone();
         let is_ready = board.session.as_ref().is_some_and(|showing| showing.session.ready_at.is_some());
         Self {
             project: ProjectName { id: board.project, name: board.project_name },
@@ -304,8 +339,11 @@ impl From<TensorBoardNow> for TensorBoardView {
             state,
             phase,
             message,
+            problem,
             contact: if contact { "ok" } else { "unknown" },
             image,
+            registry_password: registry.as_ref().and_then(|registry| PasswordText::of(&registry.password)),
+            registry_username: registry.map(|registry| registry.username),
             machine_type,
             idle_seconds: idle.map(|span| span.as_secs()),
             member_count: board.members,

@@ -1,19 +1,18 @@
 //! `/tensorboards`: make, look, change, start, stop, delete, and what each of them shows. Opening one is
 //! `/workloads/{id}/open`, which starts it.
 
-use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
-};
-use http::{StatusCode, header};
+use axum::{extract::State, response::Response};
+use http::StatusCode;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Json, Page, Paged, Path, Problem,
+    Json, Page, PageQuery, Paged, Path, Problem, created,
     idempotency::MaybeOnce,
+    paging::given,
     problem::ProblemDocument,
+    projects::project_meant,
     tensorboard_wire::{
         MemberView, MembersText, NewTensorBoardText, TensorBoardDetail, TensorBoardText, TensorBoardView, drafts,
         member_views,
@@ -64,8 +63,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     let (draft, members, start) = once.body.parts()?;
     let made = services.create_tensorboard(&caller, draft, members, start, once.key).await?;
-    let place = [(header::LOCATION, format!("/api/v1/tensorboards/{}", made.board.id))];
-    Ok((StatusCode::CREATED, place, Json(detail(&services, &caller, made).await?)).into_response())
+    Ok(created(format!("tensorboards/{}", made.board.id), detail(&services, &caller, made).await?))
 }
 
 /// Which TensorBoards a list shows. Everything that is given must fit.
@@ -87,27 +85,14 @@ struct TensorBoardsQuery {
     q: String,
 }
 
-/// A page of TensorBoards.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "documents what Page<TensorBoardView> looks like")]
-struct TensorBoardPage {
-    items: Vec<TensorBoardView>,
-    /// Hand it back as `cursor` for the next page; null on the last.
-    next: Option<String>,
-}
-
 /// List TensorBoards
 ///
 /// Newest first.
 #[utoipa::path(
     get, path = "/tensorboards", tag = "tensorboards",
-    params(
-        TensorBoardsQuery,
-        ("limit" = Option<u32>, Query, description = "1 to 500; 50 when left out"),
-        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
-    ),
+    params(TensorBoardsQuery, PageQuery),
     responses(
-        (status = 200, description = "A page", body = TensorBoardPage),
+        (status = 200, description = "A page", body = Page<TensorBoardView>),
         (status = 422, description = "A parameter cannot be so", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -118,19 +103,14 @@ async fn list(
 ) -> Result<Json<Page<TensorBoardView>>, Problem> {
     let before = paged.before()?;
     let query = paged.filter;
-    let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let state = |word: &str| {
         NotebookState::from_word(word).ok_or_else(|| {
             let words: Vec<_> = NotebookState::ALL.iter().map(|state| state.as_str()).collect();
             Problem::invalid("invalid_query", "state", format!("state is one of {}", words.join(", ")))
         })
     };
-    let project = match given(query.project) {
-        Some(named) => Some(services.project_named(&caller, named).await?),
-        None => None,
-    };
     let filter = TensorBoardFilter {
-        project,
+        project: project_meant(&services, &caller, query.project).await?,
         states: query.state.split(',').filter(|word| !word.is_empty()).map(state).collect::<Result<_, _>>()?,
         member: given(query.member),
         text: given(query.q),
@@ -368,6 +348,8 @@ mod tests {
         assert_eq!(member(&made, 3)["path"], "runs/a");
         assert!(version.ends_with(member(&made, 4)["version"].as_str().unwrap()), "{version}");
         assert_eq!((&member(&made, 3)["title"], &member(&made, 3)["gone"]), (&json!("lab"), &json!(false)));
+        let states: Vec<_> = (0..5).map(|at| member(&made, at)["state"].clone()).collect();
+        assert_eq!(json!(states), json!(["pending", "pending", "created", null, null]));
 
         assert_eq!(api.ask("DELETE", &format!("notebooks/{notebook}"), None).await.status, 204);
         let id = made.body["id"].as_str().unwrap();
@@ -385,6 +367,50 @@ mod tests {
             assert_eq!(api.ask("DELETE", &path, None).await.body["memberCount"], left);
             assert_eq!(api.ask("DELETE", &path, None).await.problem(), (404, "member_not_found"));
         }
+    }
+
+    #[tokio::test]
+    async fn a_password_is_for_the_registry_of_its_own_image_and_never_read_back() {
+        let api = Api::new().await;
+        let asked = |more: Value| {
+            let mut body =
+                json!({ "image": "reg.example/tb:1", "registryUsername": "ada", "registryPassword": "hunter2" });
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            body
+        };
+        let refused = async |more: Value| {
+            let answer = api.ask("POST", "tensorboards", Some(asked(more))).await;
+            assert!(!answer.text.contains("hunter2"), "{}", answer.text);
+            (answer.status.as_u16(), answer.body["field"].as_str().unwrap_or_default().to_owned())
+        };
+        assert_eq!(refused(json!({ "image": null })).await, (422, "image".to_owned()));
+        assert_eq!(refused(json!({ "registryUsername": null })).await, (422, "registryUsername".to_owned()));
+        let unknown = json!({ "registryPassword": "secret:NONE" });
+        assert_eq!(refused(unknown).await, (422, "registryPassword".to_owned()));
+        let made = api.ask("POST", "tensorboards", Some(asked(json!({ "start": true })))).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        let path = format!("tensorboards/{}", made.body["id"].as_str().unwrap());
+        let shown = |answer: &Answer| {
+            assert!(!answer.text.contains("hunter2"), "{}", answer.text);
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            (answer.body["registryUsername"].clone(), answer.body["registryPassword"].clone())
+        };
+        let change = async |body: Value| shown(&api.ask("PATCH", &path, Some(body)).await);
+        assert_eq!(change(json!({ "name": "same" })).await, (json!("ada"), Value::Null));
+        assert_eq!(change(json!({ "image": "reg.example/tb:2" })).await, (json!("ada"), Value::Null));
+        api.ask("PUT", "secrets", Some(json!({ "name": "REGISTRY", "value": "hunter2" }))).await;
+        let by_secret = (json!("ada"), json!("secret:REGISTRY"));
+        assert_eq!(change(json!({ "registryPassword": "secret:REGISTRY" })).await, by_secret);
+        // What a change says nothing of is not looked at.
+        api.ask("DELETE", "secrets/REGISTRY", None).await;
+        assert_eq!(change(json!({ "idleSeconds": null })).await, by_secret);
+        // The password of one registry is not shown to another.
+        assert_eq!(change(json!({ "image": "other.example/tb:2" })).await, (Value::Null, Value::Null));
+        let again = json!({ "registryUsername": "eve", "registryPassword": "hunter2" });
+        assert_eq!(change(again.clone()).await, (json!("eve"), Value::Null));
+        assert_eq!(change(json!({ "registryUsername": null })).await, (Value::Null, Value::Null));
+        change(again).await;
+        assert_eq!(change(json!({ "image": null })).await, (Value::Null, Value::Null));
     }
 
     #[tokio::test]

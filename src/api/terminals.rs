@@ -104,12 +104,12 @@ struct TerminalList {
 /// The terminals that are open in what a workload runs now, oldest first, whoever opened them.
 #[utoipa::path(
     get, path = "/workloads/{id}/terminals", tag = "workloads",
-    params(("id" = String, Path, description = "Id of a job, of a notebook or of a session")),
+    params(("id" = String, Path, description = "Id of a job, of a notebook, of a TensorBoard or of a session")),
     responses(
         (status = 200, description = "The terminals, a few at most", body = TerminalList),
         (status = 403, description = "The key may only read", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "There is no such workload", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 409, description = "The notebook was never started", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "The notebook or TensorBoard was never started", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 async fn list(
@@ -128,7 +128,7 @@ async fn list(
 /// with its container or with the daemon.
 #[utoipa::path(
     post, path = "/workloads/{id}/terminals", tag = "workloads", request_body = Option<NewTerminal>,
-    params(("id" = String, Path, description = "Id of a job, of a notebook or of a session")),
+    params(("id" = String, Path, description = "Id of a job, of a notebook, of a TensorBoard or of a session")),
     responses(
         (status = 201, description = "The shell runs", body = TerminalView),
         (status = 403, description = "The key may only read", body = ProblemDocument, content_type = "application/problem+json"),
@@ -156,7 +156,7 @@ async fn create(
 #[utoipa::path(
     delete, path = "/workloads/{id}/terminals/{terminal}", tag = "workloads",
     params(
-        ("id" = String, Path, description = "Id of a job, of a notebook or of a session"),
+        ("id" = String, Path, description = "Id of a job, of a notebook, of a TensorBoard or of a session"),
         ("terminal" = String, Path, description = "Id of the terminal"),
     ),
     responses(
@@ -188,7 +188,7 @@ async fn close(
 #[utoipa::path(
     get, path = "/workloads/{id}/terminals/{terminal}/attach", tag = "workloads",
     params(
-        ("id" = String, Path, description = "Id of a job, of a notebook or of a session"),
+        ("id" = String, Path, description = "Id of a job, of a notebook, of a TensorBoard or of a session"),
         ("terminal" = String, Path, description = "Id of the terminal"),
     ),
     responses(

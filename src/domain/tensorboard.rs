@@ -10,7 +10,7 @@ use super::{
     notebook::{EndedFor, NotebookState, Session},
     time::{Timestamp, in_words},
     user_path::UserPath,
-    workload::{Reason, Wanted, words},
+    workload::{Credentials, Reason, Wanted, words},
 };
 
 /// The port on which TensorBoard listens in its container.
@@ -46,6 +46,8 @@ pub struct TensorBoard {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Choice {
     pub image: Option<String>,
+    /// Who to be at the registry of `image`; never without one of its own, as the box's may move elsewhere.
+    pub registry: Option<Credentials>,
     pub machine_type: Option<String>,
     pub idle: Option<IdleLimit>,
 }

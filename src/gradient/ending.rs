@@ -2,14 +2,39 @@
 
 use std::time::Duration;
 
+use axum::Json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use crate::{api::Problem, service::ServiceError};
+use super::held::held;
+use crate::{
+    api::{Lease, Problem},
+    service::ServiceError,
+};
 
 /// How long a thing that is to be deleted may take to end.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked at meanwhile.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// Deletes a thing as the client expects it, as long as its key is good and the daemon goes on. One that is not
+/// over, which `delete` says with the code `not_over`, is stopped first and waited for. `what` names it for people.
+pub async fn destroy<Deleting, Stopping>(
+    what: String,
+    not_over: &'static str,
+    delete: impl Fn() -> Deleting,
+    end: impl Fn() -> Stopping,
+    lease: Lease,
+    stop: &CancellationToken,
+) -> Result<Json<Value>, Problem>
+where
+    Deleting: Future<Output = Result<(), ServiceError>>,
+    Stopping: Future<Output = Result<(), ServiceError>>,
+{
+    held(end_and_delete(&what, not_over, PATIENCE, delete, end), lease, stop).await?;
+    Ok(Json(json!({})))
+}
 
 /// Deletes a thing. One that is not over, which `delete` says with the code `not_over`, is stopped first and
 /// waited for. `what` names it for people.

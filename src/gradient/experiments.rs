@@ -9,11 +9,10 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ending::{PATIENCE, end_and_delete},
+    ending::destroy,
     experiment_view::ExperimentView,
     experiment_wire::ExperimentWire,
     filter::Filter,
-    held::held,
     pages::{self, PAGE},
 };
 use crate::{
@@ -151,11 +150,9 @@ pub async fn delete(
     lease: Lease,
     Path(id): Path<ExperimentId>,
 ) -> Result<Json<Value>, Problem> {
-    let what = format!("experiment {id}");
     let delete = || services.delete_experiment(&caller, &id);
     let end = || async { services.stop_experiment(&caller, &id).await.map(drop) };
-    held(end_and_delete(&what, "experiment_not_finished", PATIENCE, delete, end), lease, &stop).await?;
-    Ok(Json(json!({})))
+    destroy(format!("experiment {id}"), "experiment_not_finished", delete, end, lease, &stop).await
 }
 
 #[cfg(test)]

@@ -9,10 +9,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ending::{PATIENCE, end_and_delete},
+    ending,
     filter::Filter,
     form,
-    held::held,
     job_view::JobView,
     job_wire::JobWire,
     metrics_url::MetricsAt,
@@ -114,11 +113,9 @@ pub async fn destroy(
     lease: Lease,
     Path(id): Path<JobId>,
 ) -> Result<Json<Value>, Problem> {
-    let what = format!("job {id}");
     let delete = || services.delete_job(&caller, &id);
     let end = || async { services.stop_job(&caller, &id).await.map(drop) };
-    held(end_and_delete(&what, "job_not_finished", PATIENCE, delete, end), lease, &stop).await?;
-    Ok(Json(json!({})))
+    ending::destroy(format!("job {id}"), "job_not_finished", delete, end, lease, &stop).await
 }
 
 #[cfg(test)]
@@ -283,7 +280,7 @@ mod tests {
         let delete = || services.delete_job(&caller, &id);
         let end = || async { services.stop_job(&caller, &id).await.map(drop) };
         let patience = std::time::Duration::from_millis(200);
-        let refused = end_and_delete("it", "job_not_finished", patience, delete, end).await.unwrap_err();
+        let refused = ending::end_and_delete("it", "job_not_finished", patience, delete, end).await.unwrap_err();
         assert_eq!((refused.status().as_u16(), refused.code()), (409, "job_not_finished"));
         let (now, _) = cloud.0.services.job(&caller, &id).await.unwrap();
         assert!(now.job.workload.stop_asked_at.is_some());

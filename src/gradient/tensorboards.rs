@@ -8,9 +8,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ending::{PATIENCE, end_and_delete},
+    ending::destroy,
     experiment_wire::given,
-    held::held,
     pages::{self, PAGE},
     tensorboard_view::TensorBoardView,
 };
@@ -19,7 +18,7 @@ use crate::{
     domain::{caller::Caller, id::TensorBoardId, tensorboard::TensorBoardFilter},
     service::{
         Services,
-        tensorboard_members::{DraftSubject, MemberDraft},
+        tensorboard_members::{DraftSubject, MemberChange, MemberDraft},
         tensorboards::{TensorBoardDraft, TensorBoardNow},
     },
 };
@@ -98,7 +97,8 @@ pub async fn details(
     detail(&services, &caller, &headers, now).await
 }
 
-/// Adds experiments and takes others away.
+/// Adds experiments and takes others away. What is added is to be seen, so one that does not run is started:
+/// for the client one that there is runs, and it has no word with which to start it.
 pub async fn change(
     State(services): State<Services>,
     caller: Caller,
@@ -108,7 +108,8 @@ pub async fn change(
 ) -> Result<Json<Value>, Problem> {
     let added = members(wire.added_experiments.unwrap_or_default())?;
     let removed = wire.removed_experiments.unwrap_or_default();
-    let now = services.change_tensorboard_members(&caller, &id, removed, added).await?;
+    let start = !added.is_empty();
+    let now = services.change_tensorboard_members(&caller, &id, MemberChange { removed, added, start }).await?;
     detail(&services, &caller, &headers, now).await
 }
 
@@ -131,11 +132,9 @@ pub async fn delete(
     lease: Lease,
     Path(id): Path<TensorBoardId>,
 ) -> Result<Json<Value>, Problem> {
-    let what = format!("TensorBoard {id}");
     let delete = || services.delete_tensorboard(&caller, &id);
     let end = || async { services.stop_tensorboard(&caller, &id).await.map(drop) };
-    held(end_and_delete(&what, "tensorboard_running", PATIENCE, delete, end), lease, &stop).await?;
-    Ok(Json(json!({})))
+    destroy(format!("TensorBoard {id}"), "tensorboard_running", delete, end, lease, &stop).await
 }
 
 #[cfg(test)]
@@ -219,6 +218,18 @@ mod tests {
         assert_eq!(all[1]["url"], format!("http://{id}.localhost:7071/"));
         assert_eq!(cloud.ask("DELETE", &format!("{V1}{other}"), None).await.status, 200);
         assert_eq!(cloud.ask("DELETE", &format!("{V1}{other}"), None).await.status, 404);
+    }
+
+    #[tokio::test]
+    async fn what_is_added_is_to_be_seen_so_it_starts() {
+        let cloud = Cloud::new().await;
+        let (one, two) = (experiment(&cloud, "one").await, experiment(&cloud, "two").await);
+        let made = cloud.0.ask("POST", "tensorboards", Some(json!({ "members": [{ "experiment": one }] }))).await;
+        let id = made.body["id"].as_str().unwrap();
+        let less = change(&cloud, id, json!([]), json!([one])).await;
+        assert_eq!(less.body["data"]["state"], "Stopped", "{}", less.text);
+        let more = change(&cloud, id, json!([two]), json!([])).await;
+        assert_eq!(more.body["data"]["state"], "Pending", "{}", more.text);
     }
 
     #[tokio::test]

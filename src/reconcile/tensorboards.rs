@@ -1,13 +1,15 @@
 //! Looks at the sessions of TensorBoards: which answers, which nobody looks at any more, and which shows
 //! something else than its members mean by now.
 //!
-//! A request through the proxy is somebody who looks, and so is a page that reloads by itself.
+//! A request through the proxy is somebody who looks, and so is a page that reloads by itself. So is who works in
+//! a terminal of it: they must not lose it meanwhile.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use super::{Loop, Works, drive};
 use crate::{
     domain::{
+        id::TensorBoardId,
         notebook::{Activity, EndedFor, Session},
         tensorboard::{PORT, Showing, TensorBoard},
         time::Timestamp,
@@ -34,13 +36,15 @@ const BATCH: u32 = 50;
 
 /// Starts the loop.
 pub fn start(works: &Works) {
-    let this = TensorBoards { works: works.clone(), servers: Servers::default() };
+    let this = TensorBoards { works: works.clone(), servers: Servers::default(), stuck: HashSet::new() };
     works.tasks.spawn(drive(this, works.clone(), Arc::default(), PERIOD));
 }
 
 struct TensorBoards {
     works: Works,
     servers: Servers,
+    /// Those that run and could not begin anew when they were looked at last, which was told then.
+    stuck: HashSet<TensorBoardId>,
 }
 
 impl Loop for TensorBoards {
@@ -48,6 +52,7 @@ impl Loop for TensorBoards {
 
     async fn pass(&mut self) -> anyhow::Result<()> {
         let live = self.works.store.read(tensorboards::live).await?;
+        self.tell_of_stuck(&live);
         let looks = live.iter().map(|board| async {
             if let Err(error) = self.look(board).await {
                 tracing::warn!(tensorboard.id = %board.id, error = format!("{error:#}"), "a look at it failed");
@@ -59,11 +64,23 @@ impl Loop for TensorBoards {
 }
 
 impl TensorBoards {
+    /// Tells once of each that runs on as it is because this box has no place for another session of it.
+    fn tell_of_stuck(&mut self, live: &[TensorBoard]) {
+        let problem = |board| Some((board, self.works.services.tensorboard_problem(board)?));
+        let stuck: Vec<_> = live.iter().filter_map(problem).collect();
+        for (TensorBoard { id, .. }, problem) in stuck.iter().filter(|(board, _)| !self.stuck.contains(&board.id)) {
+            tracing::warn!(tensorboard.id = %id, "TensorBoard {id} runs on as it is and cannot begin anew: {problem}");
+        }
+        self.stuck = stuck.into_iter().map(|(board, _)| board.id.clone()).collect();
+    }
+
     async fn look(&self, board: &TensorBoard) -> anyhow::Result<()> {
         // One that is asked to end does.
         let Some(showing) = board.live() else { return Ok(()) };
         let now = self.works.clock.now();
-        if now.since(showing.session.workload.created_at) >= GATHERING && self.works.services.is_outdated(board).await?
+        if now.since(showing.session.workload.created_at) >= GATHERING
+            && !self.stuck.contains(&board.id)
+            && self.works.services.is_outdated(board).await?
         {
             crate::fault::point("tensorboard.renew.before");
             self.works.services.renew_tensorboard(board).await?;
@@ -110,7 +127,8 @@ impl TensorBoards {
     async fn end_if_idle(&self, board: &TensorBoard, showing: &Showing, now: Timestamp) -> anyhow::Result<()> {
         let (session, seq) = (&showing.session, showing.session.workload.seq);
         let traffic = self.works.board.reach(&session.workload.id).map(|reach| reach.traffic.now());
-        let newest = latest(session, traffic, now);
+        let typed = self.works.services.terminals.used(&session.workload.id);
+        let newest = latest(session, traffic, typed, now);
         let is_worth_it = |newest: &Activity| {
             session.activity.as_ref().is_none_or(|known| newest.at.since(known.at) >= WORTH_WRITING)
         };
@@ -146,11 +164,17 @@ impl TensorBoards {
 }
 
 /// Returns when somebody looked last.
-fn latest(session: &Session, traffic: Option<TrafficNow>, now: Timestamp) -> Option<Activity> {
+fn latest(
+    session: &Session,
+    traffic: Option<TrafficNow>,
+    typed: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Activity> {
     let passes = |traffic: &TrafficNow| traffic.open_requests > 0 || traffic.open_sockets > 0;
     let last = traffic.and_then(|traffic| if passes(&traffic) { Some(now) } else { traffic.last });
     let looked = last.map(|at| Activity { at, what: "somebody looked at it".to_owned() });
-    looked.into_iter().chain(session.activity.clone()).max_by_key(|activity| activity.at)
+    let typed = typed.map(|at| Activity { at: at.min(now), what: "a terminal was in use".to_owned() });
+    looked.into_iter().chain(typed).chain(session.activity.clone()).max_by_key(|activity| activity.at)
 }
 
 #[cfg(test)]
@@ -171,12 +195,17 @@ mod tests {
         };
         let seen = |open_requests, last: Option<i64>| {
             let traffic = TrafficNow { open_requests, last: last.map(Timestamp), ..TrafficNow::default() };
-            latest(&session, Some(traffic), Timestamp(500)).map(|activity| activity.at.0)
+            latest(&session, Some(traffic), None, Timestamp(500)).map(|activity| activity.at.0)
         };
         assert_eq!(seen(0, None), Some(50), "the daemon was restarted");
         assert_eq!(seen(0, Some(70)), Some(70));
         assert_eq!(seen(1, Some(70)), Some(500), "an answer is on its way");
-        assert_eq!(latest(&Session { activity: None, ..session.clone() }, None, Timestamp(500)), None);
+        let typed = latest(&session, None, Some(Timestamp(90)), Timestamp(500));
+        assert_eq!(
+            typed.map(|activity| (activity.at.0, activity.what)),
+            Some((90, "a terminal was in use".to_owned()))
+        );
+        assert_eq!(latest(&Session { activity: None, ..session.clone() }, None, None, Timestamp(500)), None);
         assert_eq!(session.idle_at(), Some(Timestamp(150)));
     }
 }

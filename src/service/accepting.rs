@@ -51,15 +51,7 @@ impl Services {
     /// [`ServiceError::Invalid`] names the first thing that is not there.
     pub(super) fn settle(&self, tx: &Tx<'_>, caller: &Caller, checked: &CheckedJob) -> Result<Settled, ServiceError> {
         let project = self.project_for(tx, caller, &checked.project)?;
-        for (field, name) in &checked.secrets {
-            if secrets::sealed(tx, &caller.team, &project, name)?.is_none() {
-                let shown: String = name.chars().filter(|c| !c.is_control()).take(128).collect();
-                let message = format!(
-                    "there is no secret “{shown}” for this project or its team: set it first, or correct the name"
-                );
-                return Err(Invalid::new(field.as_str(), "unknown_secret", message).into());
-            }
-        }
+        check_secrets(tx, caller, &project, &checked.secrets)?;
         let upload = match &checked.spec.workspace {
             Workspace::Upload(upload) => Some(upload.clone()),
             _ => None,
@@ -104,6 +96,24 @@ impl Settled {
         };
         (new, self.mounts)
     }
+}
+
+/// Refuses the first secret, each with the field that names it, that is not there.
+pub(super) fn check_secrets(
+    tx: &Tx<'_>,
+    caller: &Caller,
+    project: &ProjectId,
+    named: &[(String, String)],
+) -> Result<(), ServiceError> {
+    for (field, name) in named {
+        if secrets::sealed(tx, &caller.team, project, name)?.is_none() {
+            let shown: String = name.chars().filter(|c| !c.is_control()).take(128).collect();
+            let message =
+                format!("there is no secret “{shown}” for this project or its team: set it first, or correct the name");
+            return Err(Invalid::new(field.as_str(), "unknown_secret", message).into());
+        }
+    }
+    Ok(())
 }
 
 /// Returns what a workload takes on a machine type.

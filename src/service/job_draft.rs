@@ -287,7 +287,7 @@ impl JobDraft {
 
 /// Says whether `to` is fetched from another registry than `from` was. What cannot be read, and what
 /// was built, is another.
-fn leaves_registry(from: Option<&str>, to: Option<&str>) -> bool {
+pub(super) fn leaves_registry(from: Option<&str>, to: Option<&str>) -> bool {
     let Some(to) = to else { return false };
     let parse = |image: &str| image.parse::<ImageRef>().ok();
     match (from.and_then(parse), parse(to)) {

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Where sealed passwords of jobs belong; the same for all, so that a clone can keep them.
-pub(super) const PASSWORD_PLACE: &[u8] = b"workload password";
+const PASSWORD_PLACE: &[u8] = b"workload password";
 
 /// A job with what only the loops know of it.
 #[derive(Debug, Clone)]
@@ -94,10 +94,7 @@ impl Services {
     /// Holds a draft to every rule that needs no store. `id` is that of the job that it becomes.
     pub(super) fn check_draft(&self, id: &JobId, draft: JobDraft) -> Result<CheckedJob, ServiceError> {
         let catalogue = self.board.catalogue();
-        draft.check(id, &catalogue, self.settings.longest_time_limit, |password| {
-            let sealed = self.sealer.seal(PASSWORD_PLACE, password.as_bytes())?;
-            Ok::<_, ServiceError>(BASE64.encode(sealed))
-        })
+        draft.check(id, &catalogue, self.settings.longest_time_limit, |password| self.seal_password(password))
     }
 
     /// Makes a job of a draft that was checked.
@@ -236,7 +233,12 @@ impl Services {
             .await
     }
 
-    /// Opens a password that a job keeps.
+    /// Hides a password that a workload, or what it is made of, keeps.
+    pub(super) fn seal_password(&self, password: &str) -> Result<String, ServiceError> {
+        Ok(BASE64.encode(self.sealer.seal(PASSWORD_PLACE, password.as_bytes())?))
+    }
+
+    /// Opens a password that was hidden by [`Self::seal_password`].
     pub(crate) fn open_password(&self, sealed: &[u8]) -> Result<Secret<Vec<u8>>, ServiceError> {
         Ok(self.sealer.open(PASSWORD_PLACE, sealed)?)
     }

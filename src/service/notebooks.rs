@@ -1,13 +1,10 @@
 //! Notebooks: make, start, look, change, extend, stop, fork, delete.
 
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-
 use super::{
     Invalid, ServiceError, Services, blocking,
     job_draft::{CheckedJob, DraftWorkspace},
     job_mounts,
     job_rules::check_tags,
-    jobs::PASSWORD_PLACE,
     notebook_draft::{NotebookDraft, Unsaid},
     queue::Place,
     text::check_text,
@@ -241,10 +238,8 @@ impl Services {
         let mut run = draft.run;
         run.time_limit_seconds = limits.shutdown.map(|span| span.as_secs());
         let longest = self.settings.longest_time_limit.max(self.settings.notebooks.longest_shutdown);
-        let mut checked = run.check(&session, &self.board.catalogue(), longest, |password| {
-            let sealed = self.sealer.seal(PASSWORD_PLACE, password.as_bytes())?;
-            Ok::<_, ServiceError>(BASE64.encode(sealed))
-        })?;
+        let mut checked =
+            run.check(&session, &self.board.catalogue(), longest, |password| self.seal_password(password))?;
         checked.spec.keep_packages = keep_packages;
         Ok((session, checked))
     }

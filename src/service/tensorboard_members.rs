@@ -23,6 +23,16 @@ pub struct MemberDraft {
     pub subject: DraftSubject,
 }
 
+/// What is to be shown from now on, and what no more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MemberChange {
+    /// Members, each by its name or by the id of what it shows.
+    pub removed: Vec<String>,
+    pub added: Vec<MemberDraft>,
+    /// Whether one that does not run is started.
+    pub start: bool,
+}
+
 /// What is to be shown, as somebody said it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DraftSubject {
@@ -66,7 +76,7 @@ impl Services {
         id: &TensorBoardId,
         drafts: Vec<MemberDraft>,
     ) -> Result<tensorboards::TensorBoardNow, ServiceError> {
-        self.change_tensorboard_members(caller, id, Vec::new(), drafts).await
+        self.change_tensorboard_members(caller, id, MemberChange { added: drafts, ..MemberChange::default() }).await
     }
 
     /// Takes members away from a TensorBoard, all or none, each named by its name or by the id of what it
@@ -80,22 +90,25 @@ impl Services {
         id: &TensorBoardId,
         named: Vec<String>,
     ) -> Result<tensorboards::TensorBoardNow, ServiceError> {
-        self.change_tensorboard_members(caller, id, named, Vec::new()).await
+        self.change_tensorboard_members(caller, id, MemberChange { removed: named, ..MemberChange::default() }).await
     }
 
     /// Takes members away from a TensorBoard and then adds others: all of it or nothing, and as one change
     /// of what it shows.
     ///
     /// # Errors
-    /// As [`Self::remove_tensorboard_members`], and then [`Self::add_tensorboard_members`].
+    /// As [`Self::remove_tensorboard_members`], [`Self::add_tensorboard_members`] and, where it is to be
+    /// started, [`Self::start_tensorboard`].
     pub async fn change_tensorboard_members(
         &self,
         caller: &Caller,
         id: &TensorBoardId,
-        removed: Vec<String>,
-        added: Vec<MemberDraft>,
+        MemberChange { removed, added, start }: MemberChange,
     ) -> Result<tensorboards::TensorBoardNow, ServiceError> {
         caller.may(Action::ChangeTensorBoard)?;
+        if start {
+            caller.may(Action::StartTensorBoard)?;
+        }
         let added = check(added)?;
         let before = self.find_tensorboard(caller, id).await?;
         let homes = self.homes_shown(&before.team, before.seq, notebooks_of(&added)).await?;
@@ -107,6 +120,9 @@ impl Services {
                 remove(tx, &board, &removed)?;
                 add(tx, &asker, &board, &added, now)?;
                 services.renew_in(tx, &board, Some(&asker.user), &homes)?;
+                if start {
+                    services.start_in(tx, &asker, &board, &homes)?;
+                }
                 rows::tell(tx, &board.team, &board.id, "changed", now)?;
                 Ok::<_, ServiceError>(())
             })

@@ -5,7 +5,7 @@
 //! there is no moment at which a crash could leave a TensorBoard without.
 
 use super::{
-    ServiceError, Services,
+    Invalid, ServiceError, Services,
     accepting::needs,
     job_mounts::{self, Mounts},
     job_rules::{check_image, check_machine_type},
@@ -129,11 +129,11 @@ impl Services {
         activity: Option<&Activity>,
     ) -> Result<(), ServiceError> {
         let (now, id) = (self.clock.now(), JobId::mint(&*self.ids));
-        let machine = machine(board.choice.machine_type.as_deref(), &self.board.catalogue())?;
+        let machine = self.tensorboard_machine(board)?;
         let mounts = Mounts { inputs: found.inputs, ..Mounts::default() };
         let spec = Spec {
             image: check_image(Some(self.tensorboard_image(board)), false, &id)?,
-            registry: None,
+            registry: board.choice.registry.clone(),
             command: Command::Exec(command(&board.id)),
             env: Default::default(),
             working_directory: Some("/".to_owned()),
@@ -172,6 +172,21 @@ impl Services {
         Ok(())
     }
 
+    /// Says why a TensorBoard cannot begin a session, as it is set and as this box is; `None` when it can.
+    pub(crate) fn tensorboard_problem(&self, board: &TensorBoard) -> Option<String> {
+        // Images are held to their rules when they are chosen; machine types come and go with the settings of
+        // the box and its GPUs.
+        self.tensorboard_machine(board).err().map(|invalid| invalid.message)
+    }
+
+    /// Returns the machine type of the next session.
+    ///
+    /// # Errors
+    /// [`Invalid`] when this box has no such machine type any more.
+    pub(super) fn tensorboard_machine(&self, board: &TensorBoard) -> Result<MachineType, Invalid> {
+        machine(board.choice.machine_type.as_deref(), &self.board.catalogue())
+    }
+
     /// Returns the image that the next session runs.
     pub(super) fn tensorboard_image(&self, board: &TensorBoard) -> String {
         board.choice.image.clone().unwrap_or_else(|| self.settings.tensorboards.image.clone())
@@ -184,7 +199,7 @@ impl Services {
 }
 
 /// Returns the machine type that is meant: where none is said, the smallest without a GPU.
-pub(super) fn machine(named: Option<&str>, catalogue: &Catalogue) -> Result<MachineType, super::Invalid> {
+pub(super) fn machine(named: Option<&str>, catalogue: &Catalogue) -> Result<MachineType, Invalid> {
     if named.is_some() {
         return check_machine_type(named, catalogue);
     }

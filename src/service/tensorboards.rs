@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use super::{
-    Invalid, ServiceError, Services, blocking,
-    job_draft::DEFAULT_PROJECT,
-    job_rules::check_image,
+    Invalid, ServiceError, Services,
+    accepting::check_secrets,
+    blocking,
+    job_draft::{DEFAULT_PROJECT, DraftPassword, leaves_registry},
+    job_rules::{check_credentials, check_image},
     queue::Place,
     tensorboard_members::{self, MemberDraft, MemberNow},
     tensorboard_sessions::machine,
@@ -20,7 +22,7 @@ use crate::{
         idempotency::IdempotencyKey,
         notebook::NotebookState,
         tensorboard::{Choice, IdleLimit, TensorBoard, TensorBoardFilter},
-        workload::{Phase, State},
+        workload::{Credentials, Phase, State},
     },
     store::{idempotency, tensorboard_sessions, tensorboards, workloads},
 };
@@ -32,6 +34,9 @@ const SHORTEST_IDLE: Duration = Duration::from_secs(60);
 /// The longest: more is a mistake, too.
 const LONGEST_IDLE: Duration = Duration::from_secs(366 * 86_400);
 const USUAL_NAME: &str = "tensorboard";
+
+/// Secrets that something names, each with the field that names it.
+type NamedSecrets = Vec<(String, String)>;
 
 /// What the box takes where nothing is said.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +54,9 @@ pub struct TensorBoardDraft {
     pub project: Option<String>,
     /// `Some(None)` is the box's choice again.
     pub image: Option<Option<String>>,
+    /// Who to be at the registry of `image`; `Some(None)` takes name and password away.
+    pub registry_username: Option<Option<String>>,
+    pub registry_password: Option<Option<DraftPassword>>,
     /// `Some(None)` is the box's choice again.
     pub machine_type: Option<Option<String>>,
     pub idle: Option<IdleLimit>,
@@ -70,6 +78,8 @@ pub struct TensorBoardNow {
     pub machine_type: Option<String>,
     /// After how long its next session ends when nobody looks; `None` is never.
     pub idle: Option<Duration>,
+    /// Why it cannot begin a session, as it is set and as this box is; `None` when it can.
+    pub problem: Option<String>,
 }
 
 impl Services {
@@ -89,7 +99,7 @@ impl Services {
         caller.may(Action::CreateTensorBoard)?;
         let members = tensorboard_members::check(members)?;
         let name = check_text("name", draft.name.clone().unwrap_or_else(|| USUAL_NAME.to_owned()), 128)?;
-        let choice = self.choose(Choice::default(), &draft)?;
+        let (choice, secrets) = self.choose(Choice::default(), &draft)?;
         let homes = self.homes_shown(&caller.team, 0, tensorboard_members::notebooks_of(&members)).await?;
         let id = TensorBoardId::mint(&*self.ids);
         let (services, caller) = (self.clone(), caller.clone());
@@ -103,12 +113,13 @@ impl Services {
                     let id = earlier.parse().map_err(|_| ServiceError::not_found("TensorBoard", &earlier))?;
                     return find(tx, &caller, &id);
                 }
-                let project = draft.project.as_deref().unwrap_or(DEFAULT_PROJECT);
+                let project = services.project_for(tx, &caller, draft.project.as_deref().unwrap_or(DEFAULT_PROJECT))?;
+                check_secrets(tx, &caller, &project, &secrets)?;
                 let new = tensorboards::NewTensorBoard {
                     id: id.clone(),
                     team: caller.team.clone(),
                     user: caller.user.clone(),
-                    project: services.project_for(tx, &caller, project)?,
+                    project,
                     name: name.clone(),
                     choice: choice.clone(),
                 };
@@ -127,12 +138,13 @@ impl Services {
         Ok(self.tensorboard_now(board))
     }
 
-    /// Lays what a draft says over a choice.
-    fn choose(&self, before: Choice, draft: &TensorBoardDraft) -> Result<Choice, Invalid> {
+    /// Lays what a draft says over a choice. Returns it with the secrets that the draft names, each with its
+    /// field.
+    fn choose(&self, before: Choice, draft: &TensorBoardDraft) -> Result<(Choice, NamedSecrets), ServiceError> {
         let image = match &draft.image {
             Some(Some(image)) => Some(check_image(Some(image.clone()), false, &JobId::mint(&*self.ids))?),
             Some(None) => None,
-            None => before.image,
+            None => before.image.clone(),
         };
         let machine_type = match &draft.machine_type {
             Some(Some(named)) => Some(machine(Some(named), &self.board.catalogue())?.name),
@@ -147,9 +159,42 @@ impl Services {
                 false => ("too_long", "most", LONGEST_IDLE),
             };
             let message = format!("idleSeconds is at {word} {} seconds, or null for never", limit.as_secs());
-            return Err(Invalid::new("idleSeconds", code, message));
+            return Err(Invalid::new("idleSeconds", code, message).into());
         }
-        Ok(Choice { image, machine_type, idle: draft.idle.or(before.idle) })
+        // A password stays with the registry that it is for.
+        let stays = image.is_some() && !leaves_registry(before.image.as_deref(), image.as_deref());
+        let kept = before.registry.filter(|_| stays);
+        let (registry, secrets) = self.choose_registry(kept, draft)?;
+        if registry.is_some() && image.is_none() {
+            let message =
+                "name the image that the password is for: it is not given to whatever this box has as its usual one";
+            return Err(Invalid::new("image", "missing", message).into());
+        }
+        Ok((Choice { image, registry, machine_type, idle: draft.idle.or(before.idle) }, secrets))
+    }
+
+    /// Lays what a draft says over the credentials that there were. What it says nothing of is not looked at:
+    /// a secret that is gone holds up nothing but the next start.
+    fn choose_registry(
+        &self,
+        before: Option<Credentials>,
+        draft: &TensorBoardDraft,
+    ) -> Result<(Option<Credentials>, NamedSecrets), ServiceError> {
+        let TensorBoardDraft { registry_username: username, registry_password: password, .. } = draft;
+        if username.is_none() && password.is_none() {
+            return Ok((before, Vec::new()));
+        }
+        let before = before.filter(|_| !matches!(username, Some(None)) && !matches!(password, Some(None)));
+        let (known_as, known_by) = before.map(|before| (before.username, DraftPassword::Kept(before.password))).unzip();
+        let mut secrets = Vec::new();
+        let registry = check_credentials(
+            username.clone().flatten().or(known_as),
+            password.clone().flatten().or(known_by),
+            ("registryUsername", "registryPassword"),
+            &mut secrets,
+            &|password: &str| self.seal_password(password),
+        )?;
+        Ok((registry, secrets))
     }
 
     /// Changes what a draft says of a TensorBoard. The idle limit counts at once, image and machine type
@@ -167,11 +212,13 @@ impl Services {
             .store
             .write(move |tx| {
                 let mut board = find(tx, &caller, &id)?;
-                board.choice = services.choose(board.choice, &draft)?;
+                let (choice, secrets) = services.choose(board.choice, &draft)?;
+                board.choice = choice;
                 board.name = name.clone().unwrap_or(board.name);
                 if let Some(project) = &draft.project {
                     board.project = services.project_for(tx, &caller, project)?;
                 }
+                check_secrets(tx, &caller, &board.project, &secrets)?;
                 let live = board.session.as_ref().filter(|showing| showing.session.is_live());
                 if let Some(live) = live.filter(|_| draft.idle.is_some()) {
                     let idle = services.tensorboard_idle(&board);
@@ -305,10 +352,9 @@ impl Services {
             waiting: pending.and_then(|workload| self.board.waiting(&workload.id)).map(Place::from),
             contact: workload.is_none_or(|workload| workload.state.is_terminal()) || self.board.contact().is_good(),
             image: self.tensorboard_image(&board),
-            machine_type: machine(board.choice.machine_type.as_deref(), &self.board.catalogue())
-                .ok()
-                .map(|machine| machine.name),
+            machine_type: self.tensorboard_machine(&board).ok().map(|machine| machine.name),
             idle: self.tensorboard_idle(&board),
+            problem: self.tensorboard_problem(&board),
             board,
         }
     }

@@ -13,13 +13,13 @@ use super::{
 use crate::{
     domain::{
         caller::{Action, Caller, Scope},
-        id::{JobId, NotebookId, TerminalId, UserId},
+        id::{JobId, NotebookId, TensorBoardId, TerminalId, UserId},
         terminal::TtySize,
         time::Timestamp,
         web_name::ServedId,
         workload::{Kind, State, Workload},
     },
-    store::{Tx, events, notebooks, workloads},
+    store::{Tx, events, notebooks, tensorboards, workloads},
 };
 
 /// How long a shell may take to come. The engine has time-outs of its own before this.
@@ -54,8 +54,8 @@ impl TerminalLine {
 }
 
 impl Services {
-    /// Opens a terminal in what `id` runs now: a job, a session, or the present session of a notebook. Returns
-    /// when its shell runs.
+    /// Opens a terminal in what `id` runs now: a job, a session, or the present session of a notebook
+    /// or a TensorBoard. Returns when its shell runs.
     ///
     /// # Errors
     /// [`ServiceError::Conflict`] when nothing runs there, or what runs has no shell;
@@ -154,6 +154,14 @@ impl Services {
                     let notebook = found.ok_or_else(|| ServiceError::not_found("notebook", &id))?;
                     return notebook.session.map(|session| session.workload).ok_or_else(|| {
                         let message = format!("notebook {id} was never started: start it, then open a terminal");
+                        ServiceError::Conflict { code: "workload_over", message }
+                    });
+                }
+                if let Ok(board) = id.as_str().parse::<TensorBoardId>() {
+                    let found = tensorboards::get(connection, &team, &board)?;
+                    let board = found.ok_or_else(|| ServiceError::not_found("TensorBoard", &id))?;
+                    return board.session.map(|showing| showing.session.workload).ok_or_else(|| {
+                        let message = format!("TensorBoard {id} was never started: start it, then open a terminal");
                         ServiceError::Conflict { code: "workload_over", message }
                     });
                 }

@@ -20,6 +20,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0010_import_tags.sql"),
     include_str!("migrations/0011_who_left.sql"),
     include_str!("migrations/0012_uses_by_sessions.sql"),
+    include_str!("migrations/0013_tensorboard_registry.sql"),
 ];
 
 /// The version that a database has after all steps.

@@ -27,8 +27,9 @@ pub struct NewTensorBoard {
 /// Adds a TensorBoard that shows nothing yet, and returns its number.
 pub fn insert(tx: &Tx<'_>, new: &NewTensorBoard, now: Timestamp) -> Result<i64, StoreError> {
     tx.prepare_cached(
-        "INSERT INTO tensorboards (id, team_id, user_id, project_id, name, image, machine_type, idle_seconds, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO tensorboards (id, team_id, user_id, project_id, name, image, machine_type, idle_seconds, created_at,
+             registry)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .execute(params![
         new.id,
@@ -40,6 +41,7 @@ pub fn insert(tx: &Tx<'_>, new: &NewTensorBoard, now: Timestamp) -> Result<i64, 
         new.choice.machine_type,
         seconds(new.choice.idle),
         now,
+        new.choice.registry.as_ref().map(Json),
     ])?;
     let seq = tx.last_insert_rowid();
     tell(tx, &new.team, &new.id, "created", now)?;
@@ -69,7 +71,7 @@ fn select(rest: &str) -> String {
     format!(
         "SELECT {}, t.seq, t.id, t.team_id, t.user_id, t.project_id, t.name, t.image, t.machine_type, t.idle_seconds,
              t.created_at, p.name, u.name, (SELECT count(*) FROM tensorboard_members m WHERE m.tensorboard = t.seq),
-             s.logs, s.ready_at, s.idle_seconds, s.activity_at, s.activity, s.ended_for
+             t.registry, s.logs, s.ready_at, s.idle_seconds, s.activity_at, s.activity, s.ended_for
          FROM tensorboards t CROSS JOIN projects p ON p.id = t.project_id CROSS JOIN users u ON u.id = t.user_id
          {LATEST} {rest}",
         workloads::COLUMNS
@@ -82,9 +84,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<TensorBoard> {
         0 => IdleLimit::Never,
         seconds => IdleLimit::After(Duration::from_secs(seconds)),
     });
-    let logs = row.get::<_, Option<Json<_>>>(W + 13)?;
+    let registry = row.get::<_, Option<Json<_>>>(W + 13)?.map(|registry| registry.0);
+    let logs = row.get::<_, Option<Json<_>>>(W + 14)?;
     let session =
-        logs.map(|logs| Ok::<_, rusqlite::Error>(Showing { session: notebooks::session(row, W + 14)?, logs: logs.0 }));
+        logs.map(|logs| Ok::<_, rusqlite::Error>(Showing { session: notebooks::session(row, W + 15)?, logs: logs.0 }));
     Ok(TensorBoard {
         seq: row.get(W)?,
         id: row.get(W + 1)?,
@@ -92,7 +95,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<TensorBoard> {
         user: row.get(W + 3)?,
         project: row.get(W + 4)?,
         name: row.get(W + 5)?,
-        choice: Choice { image: row.get(W + 6)?, machine_type: row.get(W + 7)?, idle },
+        choice: Choice { image: row.get(W + 6)?, registry, machine_type: row.get(W + 7)?, idle },
         created_at: row.get(W + 9)?,
         project_name: row.get(W + 10)?,
         user_name: row.get(W + 11)?,
@@ -186,7 +189,8 @@ pub fn update(tx: &Tx<'_>, board: &TensorBoard, now: Timestamp) -> Result<(), St
     tx.prepare_cached("UPDATE workloads SET project_id = ?2 WHERE parent_id = ?1 AND project_id != ?2")?
         .execute(params![board.id, board.project])?;
     tx.prepare_cached(
-        "UPDATE tensorboards SET name = ?2, project_id = ?3, image = ?4, machine_type = ?5, idle_seconds = ?6
+        "UPDATE tensorboards SET name = ?2, project_id = ?3, image = ?4, machine_type = ?5, idle_seconds = ?6,
+             registry = ?7
          WHERE seq = ?1",
     )?
     .execute(params![
@@ -196,6 +200,7 @@ pub fn update(tx: &Tx<'_>, board: &TensorBoard, now: Timestamp) -> Result<(), St
         board.choice.image,
         board.choice.machine_type,
         seconds(board.choice.idle),
+        board.choice.registry.as_ref().map(Json),
     ])?;
     tell(tx, &board.team, &board.id, "changed", now)
 }

@@ -8,6 +8,7 @@ const LIVE = ["pending", "provisioned", "running"];
 export class MockTensorBoards {
   all = [];
   keys = []; // The Idempotency-Key of each creation.
+  passwords = new Map(); // Id → the registry password that it was given last, which is not shown again.
 
   constructor(emit, box) {
     this.emit = emit;
@@ -35,13 +36,13 @@ export class MockTensorBoards {
     this.add({ id: "tbempty00000", name: "empty", state: "created", idleSeconds: null, ago: 15 });
   }
 
-  add({ id, name, project = 1, user = "ada", image = IMAGE, machineType = "cpu-small", idleSeconds = 1800, state = "created", phase = null, ready = false, message = null, queue = null, progress = null, members = [], lastLines = [], ago: age = 0, started, ran, looked }) {
+  add({ id, name, project = 1, user = "ada", image = IMAGE, registryUsername = null, machineType = "cpu-small", idleSeconds = 1800, state = "created", phase = null, ready = false, message = null, queue = null, progress = null, members = [], lastLines = [], ago: age = 0, started, ran, looked }) {
     const { id: projectId, name: projectName } = this.box.projects[project - 1];
     const session = state === "created" ? null : {
       id: `js${id}`, state, exitCode: state === "failed" ? 127 : null, gpus: [], startedAt: started ? ago(started) : null, finishedAt: ran ? ago(started - ran) : null, readyAt: ready ? ago(started - 3) : null,
       shutsDownAt: null, idleAt: ready && idleSeconds ? ahead(idleSeconds - looked) : null, activity: looked ? { at: ago(looked), what: "somebody looked at it" } : null, createdAt: ago(started ?? age),
     };
-    const board = { id, name, project: { id: projectId, name: projectName }, user: { id: user === "ada" ? "us1" : "us2", name: user }, state, phase, ready, message, contact: "ok", image, machineType, idleSeconds, progress, queue, session, createdAt: ago(age), members, lastLines };
+    const board = { id, name, project: { id: projectId, name: projectName }, user: { id: user === "ada" ? "us1" : "us2", name: user }, state, phase, ready, message, problem: null, contact: "ok", image, registryUsername, registryPassword: null, machineType, idleSeconds, progress, queue, session, createdAt: ago(age), members, lastLines };
     this.all.push(board);
     return board;
   }
@@ -52,7 +53,15 @@ export class MockTensorBoards {
 
   detail(id) {
     const board = this.board(id);
-    return board && { ...board, memberCount: board.members.length };
+    if (!board) return undefined;
+    const members = board.members.map((member) => ({ ...member, state: this.#stateOf(member) }));
+    return { ...board, members, memberCount: members.length };
+  }
+
+  /** Where the run stands that a member shows. */
+  #stateOf({ kind, id, gone }) {
+    if (gone || !["job", "experiment"].includes(kind)) return null;
+    return (kind === "job" ? this.box.job(id) : this.box.experiment(id))?.state ?? "created";
   }
 
   list(query) {
@@ -61,20 +70,32 @@ export class MockTensorBoards {
     return { items: this.all.filter(fits).map(({ members, lastLines, ...view }) => ({ ...view, memberCount: members.length })), next: null };
   }
 
-  create({ name = "tensorboard", project, members = [], ...spec }) {
+  create({ name = "tensorboard", project, members = [], registryPassword, ...spec }) {
     const at = this.box.projects.findIndex((known) => known.id === project || known.name === project);
     const board = this.add({ ...spec, id: `tbmade${String(this.all.length).padStart(6, "0")}`, name, project: at + 1 || 1 });
     board.members = members;
+    this.#keep(board, registryPassword);
     this.all.unshift(this.all.pop());
     this.emit("tensorboard", board.id, "created");
     return this.detail(board.id);
   }
 
-  change(id, changes) {
+  /** A password that names a secret is read back, another is not; without a user name there is none. */
+  #keep(board, password) {
+    if (password) {
+      this.passwords.set(board.id, password);
+      board.registryPassword = password.startsWith("secret:") ? password : null;
+    }
+    if (!board.registryUsername) board.registryPassword = null;
+  }
+
+  change(id, { registryPassword, ...changes }) {
     const board = this.board(id);
     Object.assign(board, changes);
+    this.#keep(board, registryPassword);
     board.image ??= IMAGE;
     board.machineType ??= "cpu-small";
+    board.problem = null;
     this.emit("tensorboard", id, "changed");
     return this.detail(id);
   }

@@ -65,9 +65,9 @@ test("a form that is refused says so at the member that is wrong, opens nothing,
 
 test("a wrong image is told where it is folded away", async () => {
   await page.getByLabel("Name of member 1 in there").fill("sgd");
-  await page.getByText("More: image, machine").click();
+  await page.getByText("More: image, registry, machine").click();
   await page.getByLabel("Image").fill("no image");
-  await page.getByText("More: image, machine").click();
+  await page.getByText("More: image, registry, machine").click();
   await button("Make and open").click();
   await page.locator(".field:has(#image) .wrong").getByText("names no image").waitFor();
   await page.getByLabel("Image").fill("ghost/tensorboard:1");
@@ -83,6 +83,8 @@ test("everything of the form reaches the TensorBoard, and it is opened", async (
   await button("Experiments").click();
   await button("Add finetune (ex1)").click();
   await button("Remove train-whisper").click();
+  await page.getByLabel("Registry user name").fill("ada");
+  await page.getByLabel("Registry password").fill("hunter2");
   await page.getByLabel("Project").last().fill("vision");
   await page.getByLabel("When nobody looks at it").selectOption({ label: "Never" });
   await page.getByLabel("As usual: the smallest one").uncheck();
@@ -91,8 +93,9 @@ test("everything of the form reaches the TensorBoard, and it is opened", async (
   await page.getByRole("heading", { name: "side by side" }).waitFor();
   const [board] = boards();
   assert.deepEqual(shown(board), [["sgd", "job", "js4"], ["train-digits", "notebook", "n4kq0z81", "runs"], ["digits", "dataset", "dsdigits", "v2bbbbb"], ["finetune", "experiment", "ex1"]]);
-  const { name, project, image, machineType, idleSeconds } = board;
-  assert.deepEqual({ name, project: project.name, image, machineType, idleSeconds }, { name: "side by side", project: "vision", image: "ghost/tensorboard:1", machineType: "cpu-large", idleSeconds: null });
+  const { name, project, image, registryUsername, registryPassword, machineType, idleSeconds } = board;
+  assert.deepEqual({ name, project: project.name, image, registryUsername, registryPassword, machineType, idleSeconds }, { name: "side by side", project: "vision", image: "ghost/tensorboard:1", registryUsername: "ada", registryPassword: null, machineType: "cpu-large", idleSeconds: null });
+  assert.equal(mock.box.boards.passwords.get(board.id), "hunter2");
 });
 
 test("its page follows what becomes of it", async () => {
@@ -119,12 +122,19 @@ test("only what was changed in the settings is sent, and what was emptied is the
   await page.getByLabel("Image").fill("no image");
   await button("Save").click();
   await page.locator(".field:has(#image) .wrong").getByText("names no image").waitFor();
+  await page.getByLabel("Image").fill("ghost/tensorboard:2");
+  await page.getByLabel("Registry password").fill("secret:REGISTRY");
+  await button("Save").click();
+  await page.locator("toast-list").getByText("Saved.").waitFor();
+  assert.deepEqual(asked.at(-1), { image: "ghost/tensorboard:2", registryPassword: "secret:REGISTRY" });
   await page.getByLabel("Image").fill("");
+  await page.getByLabel("Registry user name").fill("");
+  await page.getByLabel("Registry password").fill("");
   await page.getByLabel("As usual: the smallest one").check();
   await page.getByLabel("When nobody looks at it").selectOption({ label: "After 1 h" });
   await button("Save").click();
-  await page.locator("toast-list").getByText("Saved.").waitFor();
-  assert.deepEqual(asked.at(-1), { image: null, machineType: null, idleSeconds: 3600 });
+  await page.waitForFunction(() => document.querySelector("toast-list").textContent.split("Saved.").length > 2);
+  assert.deepEqual(asked.at(-1), { image: null, registryUsername: null, machineType: null, idleSeconds: 3600 });
   await page.unroute(`**/api/v1/tensorboards/${id}`);
 });
 
@@ -134,6 +144,8 @@ test("it says when it stops, who looked, and what is left out and why", async ()
   await page.getByText("somebody looked at it").waitFor();
   await row("warm-up").getByText("Job jsgone000001 was deleted").waitFor();
   assert.equal(await row("warm-up").getByRole("link").count(), 0, "what is gone has no page");
+  const chips = Object.fromEntries(await page.locator("tr[data-member]").evaluateAll((rows) => rows.map((one) => [one.dataset.member, one.querySelector("state-chip")?.textContent ?? null])));
+  assert.deepEqual(chips, { resnet50: "running", baseline: "running", "train-digits": null, digits: null, "warm-up": null, "digits-sweep": "created" });
   await row("digits-sweep").getByText("has no runs yet").waitFor();
   assert.equal(await row("train-digits").getByRole("link").getAttribute("href"), "/notebooks/n4kq0z81?path=runs%2Flr-0.1");
   assert.equal(await row("digits").getByRole("link").getAttribute("href"), "/datasets/dsdigits/versions/v2bbbbb");
@@ -157,11 +169,35 @@ test("members are added and removed while it runs, and one that it has already i
   assert.equal(await dialog().count(), 0);
 });
 
-test("a member that goes away elsewhere is seen gone on the open page", async () => {
+test("a terminal is opened in one that runs, and in no other", async () => {
+  await page.goto(`${mock.url}/tensorboards/tb4kq0z81xwp/terminal`);
+  await page.locator("terminal-screen .xterm-rows").getByText("root@").first().waitFor();
+  mock.box.terminals.open.clear();
+  await page.goto(`${mock.url}/tensorboards/tbstopped000/terminal`);
+  await page.getByText("Start it, then open a terminal").waitFor();
+  await page.goto(`${mock.url}/tensorboards/tb4kq0z81xwp`);
+});
+
+test("a run that ends, and a member that goes away elsewhere, are seen so on the open page", async () => {
+  mock.box.stop("js8");
+  await row("baseline").locator("state-chip", { hasText: "cancelled" }).waitFor();
   const member = mock.box.boards.board("tb4kq0z81xwp").members.find(({ name }) => name === "llama");
   Object.assign(member, { gone: true, title: null });
   mock.box.drop("job", "js5");
   await row("llama").getByText("It was deleted").waitFor();
+});
+
+test("one whose machine type is gone says so, and takes the usual one when that is saved", async () => {
+  const board = mock.box.boards.board("tb4kq0z81xwp");
+  Object.assign(board, { machineType: null, problem: "there is no machine type “cray” on this box; there are: cpu-small" });
+  await page.goto(`${mock.url}/tensorboards/tb4kq0z81xwp`);
+  const note = page.locator(".note", { hasText: "cannot begin anew" });
+  await note.getByText("There is no machine type “cray”").waitFor();
+  await note.getByRole("link", { name: "Change its settings" }).click();
+  assert.ok(await page.getByLabel("As usual: the smallest one").isChecked());
+  await button("Save").click();
+  await note.waitFor({ state: "detached" });
+  assert.equal(board.machineType, "cpu-small");
 });
 
 test("one that failed says why, with the last lines that it printed", async () => {
@@ -279,8 +315,8 @@ test("the form of a TensorBoard reads back what it wrote, and members are as the
     const draft = draftOfBoard(board);
     return [
       specOfBoard({ ...draft, members }),
-      [specOfBoard(emptyBoard()), changesOfBoard(draft, draftOfBoard(board))],
-      changesOfBoard(draft, { ...draft, name: " m ", machineType: "", idle: "600" }),
+      [specOfBoard(emptyBoard()), changesOfBoard(board, draftOfBoard(board))],
+      changesOfBoard(board, { ...draft, name: " m ", machineType: "", idle: "600" }),
       [{ field: "members[12].path" }, { field: "members[0]" }, { field: "members" }, { code: "name_taken" }, { field: "name", code: "bad_name" }, null].map(memberProblem),
     ];
   });

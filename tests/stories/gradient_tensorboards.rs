@@ -107,7 +107,9 @@ fn a_tensorboard_is_made_shown_changed_joined_and_deleted() {
     let removed = change("remove-experiments", &second);
     assert!(!removed.contains(&second) && removed.contains(&first), "{removed}");
 
-    // The only one is joined, while the experiment runs.
+    // The only one is joined, and wakes for it.
+    assert_eq!(daemon.post(&format!("/tensorboards/{id}/stop"), &json!({})).status, 200);
+    daemon.wait_until("its end", || details().contains("Stopped").then_some(()));
     let args = ["--name", "third", "--command", WRITE, "--no-logs", "--tensorboard"];
     let said = client.says(&words("run", &project, TENSORBOARD, &args));
     let third = id_after(&said, "New experiment created and started with ID:");

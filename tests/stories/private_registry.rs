@@ -138,3 +138,28 @@ fn a_private_image_is_pulled_with_the_right_password_and_with_no_other() {
     assert_eq!(cloned["state"], "stopped", "{cloned:#}\n{}", daemon.text_of(clone));
     docker(&["rmi", &image]);
 }
+
+#[test]
+fn a_tensorboard_runs_a_private_image() {
+    let daemon = Daemon::start();
+    let Some(registry) = Registry::start(&daemon) else { return };
+    let image = registry.publish("team/board:1");
+    daemon.put("/secrets", &json!({"name": "REGISTRY", "value": PASSWORD}));
+    let over = |board: serde_json::Value| {
+        let made = daemon.post("/tensorboards", &board);
+        assert_eq!(made.status, 201, "{made:?}");
+        let path = format!("/tensorboards/{}", made.body["id"].as_str().unwrap());
+        let over = daemon.wait_until("its end", || Some(daemon.get(&path).body).filter(|now| now["phase"].is_null()));
+        (over["state"].as_str().unwrap().to_owned(), over["message"].as_str().unwrap().to_owned())
+    };
+    let (state, message) = over(json!({"image": image, "start": true}));
+    assert!(state == "error" && message.contains("registryPassword"), "{state}: {message}");
+    for password in ["secret:REGISTRY", PASSWORD] {
+        let board = json!({"image": image, "registryUsername": USER, "registryPassword": password, "start": true});
+        // It has no TensorBoard in it, which only who has pulled it can tell.
+        let (state, message) = over(board);
+        assert!(state == "failed" && message.contains("127"), "{state}: {message}");
+        docker(&["rmi", &image]);
+    }
+    assert!(!daemon.log().contains(PASSWORD));
+}

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use crate::{
     daemon::{BUSYBOX, Daemon},
     data::encoded,
+    engine::Way,
+    full_disk::{Disk, assert_full, wait_for_disk},
     secrets::reserve_all_but,
     wire::Reply,
 };
@@ -228,6 +230,110 @@ fn a_tensorboard_runs_on_while_the_daemon_is_dead() {
     });
     let member = &without["members"][0];
     assert!(member["gone"] == true && member["message"].as_str().unwrap().contains("deleted"), "{without:#}");
+}
+
+#[test]
+fn one_whose_machine_type_is_gone_runs_on_says_so_once_and_takes_another() {
+    const TYPES: &str = "GRADIENTD_SCHEDULER__MACHINE_TYPES";
+    let both = r#"[{name="one", cores=1, memory_gib=1}, {name="two", cores=1, memory_gib=1}]"#;
+    let mut daemon = start_daemon(&[(TYPES, both)]);
+    let job = daemon.shell("true");
+    daemon.wait_for_end(&job);
+    let id = make(&daemon, &json!({"members": [{"job": job}], "machineType": "two"}));
+    let before = open(&daemon, &id);
+    assert_eq!(before["problem"], Value::Null);
+    daemon.kill();
+    daemon.restart(&[(TYPES, r#"[{name="one", cores=1, memory_gib=1}]"#)]);
+    let stuck = look(&daemon, &id);
+    assert!(stuck["problem"].as_str().unwrap().contains("no machine type “two”"), "{stuck:#}");
+    assert_eq!((session_of(&stuck), &stuck["state"]), (session_of(&before), &json!("running")));
+    // What changes by itself waits, and what somebody changes is refused with the way out.
+    assert_eq!(daemon.delete(&format!("/jobs/{job}")).status, 204);
+    let other = daemon.shell("true");
+    let refused = daemon.post(&format!("/tensorboards/{id}/members"), &json!({"members": [{"job": other}]}));
+    assert_eq!((refused.status, &refused.body["code"]), (422, &json!("unknown_machine_type")), "{refused:?}");
+    daemon.wait_until("the word in the log", || daemon.log().contains("cannot begin anew").then_some(()));
+
+    let changed = daemon.patch(&format!("/tensorboards/{id}"), &json!({"machineType": null}));
+    assert_eq!((changed.status, &changed.body["problem"]), (200, &Value::Null), "{changed:?}");
+    wait_for(&daemon, &id, "a session without what is gone", |board| {
+        session_of(board) != session_of(&before) && board["ready"] == true
+    });
+    let log = daemon.log();
+    assert_eq!(log.matches("cannot begin anew").count(), 1, "{log}");
+    assert!(!log.contains("a look at it failed"), "{log}");
+}
+
+#[test]
+fn an_engine_that_is_away_for_a_while_takes_no_tensorboard_with_it() {
+    let mut way = Way::open();
+    let daemon = start_daemon(&[("GRADIENTD_ENGINE__SOCKET", way.socket().to_str().unwrap())]);
+    let job = training(&daemon);
+    let id = make(&daemon, &json!({"members": [{"job": job}]}));
+    let before = open(&daemon, &id);
+    wait_for_runs(&daemon, &id, &["train/run"]);
+    // It makes room for the other one.
+    daemon.post(&format!("/jobs/{job}/stop"), &json!({}));
+    daemon.wait_for_end(&job);
+    let other = make(&daemon, &json!({"name": "other"}));
+
+    way.cut();
+    let away = wait_for(&daemon, &id, "contact to be unknown", |board| board["contact"] == "unknown");
+    assert_eq!((&away["state"], session_of(&away)), (&json!("running"), session_of(&before)), "{away:#}");
+    // Its container is there, and so is its page.
+    wait_for_runs(&daemon, &id, &["train/run"]);
+    // What is to begin meanwhile waits, and says for what.
+    assert_eq!(daemon.post(&format!("/tensorboards/{other}/start"), &json!({})).status, 200);
+    let waiting = wait_for(&daemon, &other, "a reason to wait", |board| board["queue"]["reason"].is_string());
+    assert!(waiting["queue"]["reason"].as_str().unwrap().contains("engine"), "{waiting:#}");
+
+    way.mend();
+    let after = wait_for(&daemon, &id, "contact", |board| board["contact"] == "ok");
+    assert_eq!((session_of(&after), &after["ready"]), (session_of(&before), &json!(true)), "{after:#}");
+    wait_until_ready(&daemon, &other);
+    wait_for_runs(&daemon, &id, &["train/run"]);
+}
+
+#[test]
+fn a_full_disk_starts_no_tensorboard_and_ends_none() {
+    let Some(disk) = Disk::mount() else { return };
+    let mut daemon = disk.daemon(&[
+        ("GRADIENTD_TENSORBOARDS__IMAGE", TENSORBOARD),
+        ("GRADIENTD_ENGINE__STOP_GRACE", "2s"),
+        ("GRADIENTD_DISK__MIN_FREE", "4MiB"),
+    ]);
+    daemon.restart(&[]);
+    let running = make(&daemon, &json!({"name": "running"}));
+    let before = open(&daemon, &running);
+    let id = make(&daemon, &json!({"name": "stopped"}));
+
+    disk.fill(usize::MAX);
+    wait_for_disk(&daemon, "full");
+    assert_full(&daemon.post(&format!("/tensorboards/{id}/start"), &json!({})));
+    assert_full(&daemon.post(&format!("/workloads/{id}/open"), &json!({})));
+    assert_eq!(look(&daemon, &id)["state"], "created");
+    let still = open(&daemon, &running);
+    assert_eq!(session_of(&still), session_of(&before), "one that runs is opened as ever");
+
+    disk.free();
+    daemon.wait_until("room", || (daemon.get("/box").body["disk"]["state"] != "full").then_some(()));
+    open(&daemon, &id);
+}
+
+#[cfg(feature = "faults")]
+#[test]
+fn one_at_which_nobody_looks_ends_also_when_the_daemon_is_killed_over_it() {
+    let mut daemon = start_daemon(&[("GRADIENTD_TENSORBOARDS__IDLE", "6s")]);
+    let id = make(&daemon, &json!({}));
+    let before = open(&daemon, &id);
+    daemon.restart(&[("GRADIENTD_FAULT", "tensorboard.idle.before")]);
+    daemon.wait_until_dead();
+    assert_eq!(daemon.containers(), [daemon.container_of(session_of(&before), 1)], "nobody has ended it yet");
+    daemon.restart(&[]);
+    let over = wait_for(&daemon, &id, "its end", |board| board["phase"].is_null());
+    assert_eq!((&over["state"], session_of(&over)), (&json!("stopped"), session_of(&before)), "{over:#}");
+    assert!(over["message"].as_str().unwrap().contains("nobody looked"), "{over:#}");
+    assert_eq!(daemon.containers(), Vec::<String>::new());
 }
 
 #[cfg(feature = "faults")]

@@ -1,4 +1,4 @@
-//! A terminal in a running job or notebook: typed into, resized, left and come back to, and kept from everybody
+//! A terminal in a running job, notebook or TensorBoard: typed into, resized, left and come back to, and kept from everybody
 //! else. Whatever happens to the daemon, no shell is left behind.
 
 use std::{
@@ -579,4 +579,24 @@ fn what_is_typed_in_a_notebook_s_terminal_is_a_sign_of_work() {
     assert_eq!(seen["ready"], true);
     let note = daemon.get_bytes(&format!("/files/{id}/content/note.txt"), "*/*");
     assert_eq!(note, (200, b"kept\n".to_vec()));
+}
+
+#[test]
+fn a_terminal_in_a_tensorboard_sees_what_it_shows_and_writes_nothing() {
+    let daemon = Daemon::start_with(&[("GRADIENTD_TENSORBOARDS__IMAGE", "gradient-test/jupyter:latest")]);
+    let job = daemon.shell("echo kept > /artifacts/points");
+    daemon.wait_for_end(&job);
+    let made = daemon.post("/tensorboards", &json!({"members": [{"job": job, "name": "train"}]}));
+    let id = made.body["id"].as_str().unwrap();
+    let refused = daemon.post(&format!("/workloads/{id}/terminals"), &json!({}));
+    assert_eq!((refused.status, &refused.body["code"]), (409, &json!("workload_over")), "{refused:?}");
+    assert!(refused.body["detail"].as_str().unwrap().contains("never started"), "{refused:?}");
+    assert_eq!(daemon.post(&format!("/tensorboards/{id}/start"), &json!({})).status, 200);
+    let look = || daemon.get(&format!("/tensorboards/{id}")).body;
+    daemon.wait_until("its container", || (look()["state"] == "running").then_some(()));
+    let terminal = daemon.open_terminal(id, &json!({}));
+    let mut screen = daemon.look(id, &terminal);
+    screen.keys("cat /logs/train/points; touch /logs/train/x || echo can''not\r");
+    let shown = screen.until("cannot\r\n");
+    assert!(shown.contains("kept\r\n"), "{shown}");
 }
