@@ -134,6 +134,7 @@ pub fn open(config: &Config) -> anyhow::Result<Rooms> {
         memory_capacity_bytes: memory_capacity(config),
         avoid_busy_gpus: config.gpu.avoid_busy,
         names: workload_names(config),
+        s3_sources: config.s3_sources.enabled,
         storage: service::StorageSettings {
             team_quota_bytes: config.storage.team_quota.0,
             cache_bytes: config.storage.cache.0,
@@ -446,6 +447,7 @@ fn loop_settings(config: &Config, box_id: String) -> reconcile::Settings {
         fsck_percent: config.storage.fsck_percent,
         notebook_ready: config.notebooks.ready.0,
         sources: reconcile::SourceSettings {
+            enabled: config.s3_sources.enabled,
             image: config.s3_sources.image.clone(),
             memory_bytes: config.s3_sources.memory.0,
             cache_bytes: config.s3_sources.cache.0,

@@ -30,3 +30,18 @@ pub fn point(name: &'static str) {
 #[cfg(not(feature = "faults"))]
 #[inline(always)]
 pub fn point(_name: &'static str) {}
+
+/// Stays here for as long as a file exists: `GRADIENTD_HOLD=NAME:PATH`. Blocks.
+#[cfg(feature = "faults")]
+pub fn hold(name: &'static str) {
+    let Ok(plan) = std::env::var("GRADIENTD_HOLD") else { return };
+    let Some((held, path)) = plan.split_once(':') else { return };
+    while held == name && std::path::Path::new(path).exists() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+/// Does nothing in this build.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub fn hold(_name: &'static str) {}

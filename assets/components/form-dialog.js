@@ -32,9 +32,15 @@ export function askForm({ title, text, action, wide = false, body, submit }) {
       dialog.querySelector('[aria-invalid="true"]')?.focus();
     }
   };
+  // What was refused is no longer what is there.
+  const corrected = () => {
+    if (!problem || busy) return;
+    problem = null;
+    draw();
+  };
   const draw = () =>
     render(
-      html`<form @submit=${send}>
+      html`<form @submit=${send} @input=${corrected}>
         <h2 id="form-title">${title}</h2>
         ${text ? html`<p class="soft">${text}</p>` : nothing}
         <div class="stack fields">${body({ problem, invalid, redraw: draw })}${problem ? failed(problem) : nothing}</div>

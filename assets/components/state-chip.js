@@ -1,6 +1,6 @@
 // <state-chip state="running" phase="…">: where a job, a version or an import stands, as a coloured word.
 // With of="notebook" or of="tensorboard", as its people see it: one that is stopped is neither well nor ill.
-const TONE = { provisioned: "live", running: "live", stopped: "good", failed: "bad", error: "bad", cancelled: "quiet", created: "quiet", uncommitted: "waiting", committed: "good", done: "good", collecting: "live", empty: "quiet", mounted: "good", fetching: "live", "not running": "quiet" };
+const TONE = { provisioned: "live", running: "live", stopped: "good", failed: "bad", error: "bad", cancelled: "quiet", created: "quiet", uncommitted: "waiting", committed: "good", done: "good", collecting: "live", empty: "quiet", mounted: "good", fetching: "live", mounting: "live", "not running": "quiet" };
 const PHASE_TONE = { preparing: "live", starting: "live", queued: "waiting", backoff: "waiting", teardown: "live" };
 
 const MEANING = {
@@ -20,6 +20,7 @@ const MEANING = {
   empty: "Nothing was left there, so no version was made.",
   mounted: "The session sees it.",
   fetching: "Its files are being brought to this box.",
+  mounting: "It is being put where the session sees it.",
   waiting: "It comes within seconds.",
   "not running": "It is there when the notebook runs.",
   committed: "It never changes again. Jobs read it by its reference.",

@@ -37,11 +37,22 @@ export async function askVersion(root, path, entries) {
         <label class="check"><input type="checkbox" name="commit" checked><span>Commit it when all is there: from then on it never changes. A draft can be added to</span></label>`;
     },
     submit: async (fields) => {
+      // Before a dataset is made for it.
+      await refuseNothing(root, entries);
       if (chosen === NEW && made?.name !== fields.name.trim()) made = await api.createDataset({ name: fields.name.trim() });
       const dataset = chosen === NEW ? made.id : chosen;
       return api.createVersion(dataset, versionOf(root, path, entries, folder, fields));
     },
   });
+}
+
+/** Refuses what would be a version without a file: nothing chosen, or only empty folders. */
+async function refuseNothing(root, entries) {
+  const isEmpty = (folder) => api.entries(root.id, folder, { limit: 1 }).then(({ items }) => !items.length);
+  const folders = entries.filter(({ kind }) => kind === "directory");
+  if (folders.length < entries.length) return;
+  for (const folder of folders) if (!(await isEmpty(folder))) return;
+  throw new Error(entries.length ? `There is no file in ${describe(entries)}: choose something else, or put files there first.` : "Nothing is chosen: choose files or folders first.");
 }
 
 function versionOf(root, path, entries, folder, { message, tag, latest, top, commit }) {

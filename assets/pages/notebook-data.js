@@ -31,11 +31,13 @@ class NotebookData extends Element {
     return html`<div class="stack">${this.data.show((data) => html`${this.#problems(data)}${this.#all(data)}`)}</div>`;
   }
 
-  #problems({ problems, file }) {
+  #problems({ problems, file, items }) {
     if (!problems.length) return nothing;
+    const stays = isLive(this.notebook) && items.some(({ origin, name }) => origin === "file" && problems.some((problem) => !problem.name || problem.name === name));
     return html`<div class="note" data-tone="bad" role="status"><ui-icon name="triangle-alert"></ui-icon><div>
       <strong>${file} is not right yet</strong>
       <ul class="small soft plain-list">${problems.map(({ name, message }) => html`<li>${name ? html`<code>${name}</code>: ` : nothing}${message}</li>`)}</ul>
+      ${stays ? html`<div class="small soft">Until it is, the session keeps what it says below.</div>` : nothing}
       <div class="small"><a class="link" href=${this.#fileLink(file)}>Open the file</a>${problems.filter(({ name }) => name).map(({ name }) => html` · <button class="link" @click=${() => this.#remove(name, "the file")}>Remove ${name}</button>`)}</div>
     </div></div>`;
   }
@@ -45,11 +47,11 @@ class NotebookData extends Element {
     return `/notebooks/${this.notebook.id}?path=${encodeURIComponent(path)}&file=${encodeURIComponent(file)}`;
   }
 
-  #all({ items, file, hasFile }) {
+  #all({ items, file, hasFile, s3Sources }) {
     return html`
       <div class="card">
         <div class="card-head"><div><strong>Beneath <code>/datasets</code></strong><div class="small quiet">${hasFile ? html`Kept in <a class="link mono" href=${this.#fileLink(file)}>${file}</a>, which may be edited as well and goes along with the files.` : html`What you add is kept in <code>${file}</code> among the notebook's files.`}</div></div>
-          <div class="row"><button class="button small" @click=${this.#addDataset}><ui-icon name="plus" size="s"></ui-icon>Add a dataset</button><button class="button small" @click=${this.#addS3}><ui-icon name="plus" size="s"></ui-icon>Add an S3 source</button></div></div>
+          <div class="row"><button class="button small" @click=${this.#addDataset}><ui-icon name="plus" size="s"></ui-icon>Add a dataset</button><button class="button small" ?disabled=${!s3Sources} title=${s3Sources ? nothing : "This box mounts no places on S3 (s3_sources.enabled)"} @click=${this.#addS3}><ui-icon name="plus" size="s"></ui-icon>Add an S3 source</button></div></div>
         ${items.length ? this.#table(items) : empty({ icon: "database", title: "No data yet", text: "Add a version of a dataset, and it is at /datasets/NAME: at once where the notebook runs, and in every later session. Public datasets of this box are here by themselves." })}
       </div>
       ${isLive(this.notebook) ? html`<p class="small quiet">What is added or removed is so in the session within seconds; nothing has to be restarted. What programs have open stays open.</p>` : nothing}`;

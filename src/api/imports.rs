@@ -1,5 +1,7 @@
 //! Imports into versions: begin, list, look, cancel.
 
+use std::collections::HashSet;
+
 use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,7 @@ use crate::{
         import::{ImportFilter, ImportSource},
         storage_provider::S3Place,
         time::Timestamp,
+        user_path::UserPath,
     },
     service::{
         Services,
@@ -67,12 +70,11 @@ pub(super) struct ChosenText {
     beneath: Option<String>,
     /// The same as base64, where it is not UTF-8.
     beneath_base64: Option<String>,
-    /// Files and directories in it, 1000 at most; all that is in it when there are none.
-    #[serde(default)]
-    paths: Vec<String>,
+    /// Files and directories in it, 1000 at most, each once; all that is in it when this is left out. An empty
+    /// list is refused.
+    paths: Option<Vec<String>>,
     /// Those of which the path is not UTF-8, as base64.
-    #[serde(default)]
-    paths_base64: Vec<String>,
+    paths_base64: Option<Vec<String>>,
 }
 
 /// A bucket: that of a storage provider, or any with keys of its own.
@@ -126,9 +128,37 @@ impl ChosenText {
         })?;
         let beneath = format!("{field}.beneath");
         let beneath = named_path(self.beneath.as_deref(), self.beneath_base64.as_deref(), &beneath)?;
-        let text = self.paths.iter().map(|path| named_path(Some(path), None, &format!("{field}.paths")));
-        let base64 = self.paths_base64.iter().map(|path| named_path(None, Some(path), &format!("{field}.paths")));
-        Ok(DraftSource::Files { root, beneath, paths: text.chain(base64).collect::<Result<_, _>>()? })
+        let paths = self.paths(&format!("{field}.paths"))?;
+        Ok(DraftSource::Files { root, beneath, paths })
+    }
+
+    /// Nothing chosen is a mistake of whoever chose, as is one thing twice; only without any list is all meant.
+    fn paths(&self, field: &str) -> Result<Vec<UserPath>, Problem> {
+        if self.paths.is_none() && self.paths_base64.is_none() {
+            return Ok(Vec::new());
+        }
+        let text = self.paths.iter().flatten().map(|path| named_path(Some(path), None, field));
+        let base64 = self.paths_base64.iter().flatten().map(|path| named_path(None, Some(path), field));
+        let mut paths: Vec<UserPath> = Vec::new();
+        let mut known = HashSet::new();
+        for path in text.chain(base64) {
+            let path = path?;
+            if path.is_root() {
+                let message = "one of them has no name: leave the list out to take all that is there";
+                return Err(Problem::invalid("bad_path", field, message));
+            }
+            if !known.insert(path.as_bytes().to_vec()) {
+                let message = format!("“{path}” is there twice: name each file and directory once");
+                return Err(Problem::invalid("chosen_twice", field, message));
+            }
+            paths.push(path);
+        }
+        if paths.is_empty() {
+            let message =
+                "nothing is chosen: name files or directories, or leave the list out to take all that is there";
+            return Err(Problem::invalid("nothing_chosen", field, message));
+        }
+        Ok(paths)
     }
 }
 
@@ -412,6 +442,11 @@ mod tests {
             (json!({ "files": { "root": "storage", "beneath": "../up" } }), "files.beneath"),
             (json!({ "files": { "root": "storage", "paths": ["a", "/etc/passwd"] } }), "files.paths"),
             (json!({ "files": { "root": "storage", "pathsBase64": ["?"] } }), "files.paths"),
+            (json!({ "files": { "root": "storage", "paths": [] } }), "files.paths"),
+            (json!({ "files": { "root": "storage", "paths": [], "pathsBase64": [] } }), "files.paths"),
+            (json!({ "files": { "root": "storage", "paths": ["a", "b", "a"] } }), "files.paths"),
+            (json!({ "files": { "root": "storage", "paths": ["a"], "pathsBase64": ["YQ=="] } }), "files.paths"),
+            (json!({ "files": { "root": "storage", "paths": [""] } }), "files.paths"),
             (json!({ "url": "https://a/b", "tags": ["no tag"] }), "tags"),
         ] {
             let answer = api.ask("POST", &format!("{version}/imports"), Some(body)).await;

@@ -77,14 +77,17 @@ impl IntegrationText {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct IntegrationsView {
+    /// While a session runs, what the file asked for last is among them where it cannot be read now.
     items: Vec<IntegrationView>,
-    /// What is wrong with the file, and with entries of it that are not among `items` for that.
+    /// What is wrong with the file or with entries of it: the line, the field and what is expected.
     problems: Vec<DataProblemView>,
     /// The file among the notebook's own that says what there is. It is read at every start, and watched while a
     /// session runs.
     #[schema(example = ".gradient/settings.yaml")]
     file: &'static str,
     has_file: bool,
+    /// Whether this box mounts places on S3 (`s3_sources.enabled`).
+    s3_sources: bool,
 }
 
 /// Something that a notebook has at `/datasets/NAME`.
@@ -100,7 +103,7 @@ struct IntegrationView {
     /// it). The first that has a name counts.
     #[schema(value_type = String, example = "file")]
     origin: Origin,
-    /// `not_running`, `waiting`, `fetching`, `mounted` or `failed`.
+    /// `not_running`, `waiting`, `fetching`, `mounting`, `mounted` or `failed`.
     #[schema(value_type = String, example = "mounted")]
     state: IntegrationState,
     /// Why it is not there and what to do, for people.
@@ -180,6 +183,7 @@ impl From<IntegrationsNow> for IntegrationsView {
             problems: now.problems.into_iter().map(DataProblemView::from).collect(),
             file: PATH,
             has_file: now.has_file,
+            s3_sources: now.s3_sources,
         }
     }
 }
@@ -266,7 +270,7 @@ async fn list(
         (status = 200, description = "All that the notebook has by now", body = IntegrationsView),
         (status = 403, description = "The key may only read, or it belongs to another team", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "There is none", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 409, description = "The file cannot be changed", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "The file cannot be changed, or places on S3 are switched off", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 422, description = "A field cannot be so; `field` names it", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]

@@ -230,6 +230,7 @@ pub mod tests {
                 terminals: Default::default(),
                 tensorboards: service::tensorboards::TensorBoardRules { image: "tensorboard".to_owned(), idle: None },
                 names: Default::default(),
+                s3_sources: true,
                 storage: service::StorageSettings {
                     team_quota_bytes,
                     longest_signed_url: Duration::from_secs(86_400),

@@ -114,7 +114,8 @@ struct CreateVersion {
     tags: Vec<String>,
     metadata: BTreeMap<String, String>,
     /// A committed version whose files it begins with: `VERSION`, a tag or `latest` of this dataset, or a
-    /// whole reference. Nothing is copied.
+    /// whole reference. Nothing is copied. `latest` of a dataset that has no version yet, not even a draft, is
+    /// none.
     parent: Option<String>,
     /// Files of a notebook or of `/storage` that are brought into it, as an import with `files` does. They
     /// take the place of those of the parent that have the same path.
@@ -292,7 +293,7 @@ async fn commit(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use crate::{
         api::router::tests::{Api, busy_box},
@@ -365,6 +366,23 @@ mod tests {
         let unfinished = json!({ "parent": draft.rsplit('/').next().unwrap() });
         let made = api.ask("POST", "datasets/mnist/versions", Some(unfinished)).await;
         assert_eq!(made.problem(), (409, "version_not_committed"));
+    }
+
+    #[tokio::test]
+    async fn the_latest_of_a_dataset_without_versions_is_none_and_a_draft_is_told() {
+        let api = Api::new().await;
+        assert_eq!(api.ask("POST", "datasets", Some(json!({ "name": "mnist" }))).await.status, 201);
+        let from = |parent: &str| Some(json!({ "parent": parent }));
+        let first = api.ask("POST", "datasets/mnist/versions", from("latest")).await;
+        assert_eq!((first.status.as_u16(), &first.body["parent"]), (201, &Value::Null), "{}", first.text);
+        let again = api.ask("POST", "datasets/mnist/versions", from("latest")).await;
+        assert_eq!(again.problem(), (404, "version_not_found"));
+        assert!(again.text.contains("“mnist” that is committed: commit one first"), "{}", again.text);
+        let unknown = api.ask("POST", "datasets/mnist/versions", from("v7")).await;
+        assert_eq!(unknown.problem(), (404, "version_not_found"));
+        assert!(unknown.text.contains("v7 of “mnist”"), "{}", unknown.text);
+        let other = api.ask("POST", "datasets/mnist/versions", from("words:latest")).await;
+        assert_eq!(other.problem(), (404, "dataset_not_found"));
     }
 
     #[tokio::test]

@@ -374,6 +374,9 @@ async fn pushes(config: &Config) -> Finding {
 /// Looks whether places on S3 can be mounted in notebooks. Fetches nothing.
 async fn sources(config: &Config) -> Finding {
     let what = "s3 sources";
+    if !config.s3_sources.enabled {
+        return good(what, "switched off for notebooks (s3_sources.enabled)".to_owned());
+    }
     let dir = config.data.dir.ancestors().find_map(|path| path.canonicalize().ok()).unwrap_or_else(|| "/".into());
     if let Some(why) = host::Fuse::default().obstacle(&dir) {
         return lacking(what, format!("places on S3 cannot be mounted in notebooks: {why}"));

@@ -10,6 +10,9 @@ use super::{ByteSize, Span};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct S3Sources {
+    /// Whether notebooks may have places on S3 beneath `/datasets` at all. Switched off, no such container is
+    /// started, those that run end, and the places say why they are not there. Default `true`.
+    pub enabled: bool,
     /// The image that mounts places on S3: any with `rclone`, `fusermount3`, `sh`, `umount`, `grep` and
     /// `timeout`. Fetched at its first use. Default `rclone/rclone:1`.
     pub image: String,
@@ -27,6 +30,7 @@ pub struct S3Sources {
 impl Default for S3Sources {
     fn default() -> Self {
         Self {
+            enabled: true,
             image: "rclone/rclone:1".to_owned(),
             memory: ByteSize(512 << 20),
             cache: ByteSize::gib(10),

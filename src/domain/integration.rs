@@ -96,6 +96,8 @@ words! {
         Waiting = "waiting",
         /// Its files are being brought to this box.
         Fetching = "fetching",
+        /// Its files are here, and are being put where the session sees them.
+        Mounting = "mounting",
         Mounted = "mounted",
         /// It cannot be had; the message says why.
         Failed = "failed",
@@ -134,6 +136,8 @@ pub struct SessionMount {
 pub struct DataNow {
     /// Bytes that were brought here, and how many there are.
     pub fetching: Option<(u64, u64)>,
+    /// Its files are being put where the session sees them.
+    pub mounting: bool,
     /// Why it cannot be had.
     pub failed: Option<String>,
 }
@@ -144,6 +148,8 @@ pub struct SessionData {
     /// By name.
     pub entries: BTreeMap<String, DataNow>,
     pub problems: Vec<DataProblem>,
+    /// What the file asked for where it could be read last, entry by entry.
+    pub file: Vec<Integration>,
 }
 
 impl Integration {

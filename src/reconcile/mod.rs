@@ -62,6 +62,7 @@ pub mod placement;
 mod prepare;
 mod pump;
 mod s3_sources;
+mod session_takes;
 pub mod samples;
 mod setup_log;
 mod source_act;

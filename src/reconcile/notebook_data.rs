@@ -21,13 +21,15 @@ use super::{
     Loop, Works, drive,
     inputs::{self, Telling},
     notebook_launch, s3_sources,
+    session_takes::{Taken, Takes},
     setup_log::SetupLog,
+    sources,
 };
 use crate::{
     domain::{
         dataset::{Dataset, Reference, Use, Version},
-        integration::{DataNow, DataProblem, Origin, SessionData, SessionMount, Source},
-        integration_file,
+        integration::{DataNow, Integration, Origin, SessionData, SessionMount, Source},
+        integration_file::{self, IntegrationFile},
         notebook::Notebook,
         storage_provider::ProviderKind,
         time::Timestamp,
@@ -37,6 +39,7 @@ use crate::{
     service::{
         ServiceError, blocking,
         integrations::{self, Unmountable, Wanted},
+        settings_file::{self, SettingsFile},
     },
     storage::session_data::SessionDir,
     store::{Tx, datasets, events, notebooks, session_mounts, version_uses, versions, workloads},
@@ -53,7 +56,12 @@ const AGAIN: Duration = Duration::from_secs(60);
 pub fn start(works: &Works) {
     let nudge = works.services.data_nudge();
     works.tasks.spawn(drive(
-        NotebookData { works: works.clone(), fetches: Arc::default(), s3: Mutex::default() },
+        NotebookData {
+            works: works.clone(),
+            fetches: Arc::default(),
+            takes: Takes::default(),
+            files: Mutex::default(),
+        },
         works.clone(),
         nudge,
         PERIOD,
@@ -64,8 +72,20 @@ struct NotebookData {
     works: Works,
     /// What is being brought here, by the numbers of session and version.
     fetches: Arc<Mutex<HashMap<(i64, i64), Fetch>>>,
-    /// Places on S3 that sessions were to have when their files could be read last.
-    s3: Mutex<HashMap<i64, Vec<s3_sources::WantedS3>>>,
+    /// Trees that are being made of versions of other teams.
+    takes: Takes,
+    /// What is known of the files of notebooks, by the numbers of their sessions.
+    files: Mutex<HashMap<i64, KnownFile>>,
+}
+
+/// What is known of a notebook's file from the last look.
+#[derive(Debug, Clone)]
+struct KnownFile {
+    settings: SettingsFile,
+    /// What it asked for where it could be read last, entry by entry.
+    asked: Vec<Integration>,
+    /// It could never be read as a whole since the daemon started, so what it asked for before is not known.
+    is_guess: bool,
 }
 
 /// The bringing of a version for a session.
@@ -95,7 +115,8 @@ impl Loop for NotebookData {
             .collect();
         self.works.board.keep_session_data(&|id| sessions.contains_key(id));
         self.keep_fetches(|session, _| sessions.values().any(|seq| *seq == session));
-        self.s3.lock().expect(HELD).retain(|session, _| sessions.values().any(|seq| seq == session));
+        self.takes.keep(|session, _| sessions.values().any(|seq| *seq == session));
+        self.files.lock().expect(HELD).retain(|session, _| sessions.values().any(|seq| seq == session));
         let this = &*self;
         let looks = stream::iter(running).for_each_concurrent(AT_ONCE, |notebook| async move {
             if let Err(error) = this.settle(&notebook).await {
@@ -111,11 +132,12 @@ impl NotebookData {
     async fn settle(&self, notebook: &Notebook) -> anyhow::Result<()> {
         let Some(session) = notebook.session.as_ref().map(|session| &session.workload) else { return Ok(()) };
         let works = &self.works;
-        let Asked { mounts, failed, s3, problems } = protect(works, notebook, session).await?;
-        let s3 = self.s3_kept(session.seq, s3, &problems);
+        let known = self.files.lock().expect(HELD).get(&session.seq).cloned();
+        let Asked { mounts, failed, s3, file } = protect(works, notebook, session, known).await?;
+        self.files.lock().expect(HELD).insert(session.seq, file.clone());
         let mut entries: BTreeMap<String, DataNow> = BTreeMap::new();
         let fail = |entries: &mut BTreeMap<String, DataNow>, name: &str, words: String| {
-            entries.insert(name.to_owned(), DataNow { failed: Some(words), fetching: None });
+            entries.insert(name.to_owned(), DataNow { failed: Some(words), ..DataNow::default() });
         };
         failed.into_iter().for_each(|(name, words)| fail(&mut entries, &name, words));
 
@@ -129,7 +151,7 @@ impl NotebookData {
                     let place = notebook_launch::place_of(&data, &team, mount, bound.as_deref());
                     let is_there = place
                         .as_ref()
-                        .is_ok_and(|place| links.get(&mount.name) == Some(&place.path) && place.tree.is_dir());
+                        .is_ok_and(|place| links.get(&mount.name) == Some(&place.path) && place.is_made(&look, mount));
                     (place, is_there)
                 })
                 .collect();
@@ -156,7 +178,8 @@ impl NotebookData {
             match self.here(session, mount).await? {
                 FetchState::Here => {}
                 FetchState::UnderWay { done, total } => {
-                    entries.insert(mount.name.clone(), DataNow { fetching: Some((done, total)), failed: None });
+                    let now = DataNow { fetching: Some((done, total)), ..DataNow::default() };
+                    entries.insert(mount.name.clone(), now);
                     continue;
                 }
                 FetchState::Failed { words, .. } => {
@@ -164,9 +187,21 @@ impl NotebookData {
                     continue;
                 }
             }
-            let (dir, mount) = (dir.clone(), mount.clone());
+            if place.taken.is_some() {
+                match self.takes.look(works, session, mount, &place).await {
+                    Taken::There => {}
+                    Taken::UnderWay => {
+                        entries.insert(mount.name.clone(), DataNow { mounting: true, ..DataNow::default() });
+                        continue;
+                    }
+                    Taken::Failed(words) => {
+                        fail(&mut entries, &mount.name, words);
+                        continue;
+                    }
+                }
+            }
             let (name, path) = (mount.name.clone(), place.path.clone());
-            match blocking(move || place.make(&dir, &mount)).await {
+            match blocking(move || place.open()).await {
                 Ok(()) => {
                     links.insert(name, path);
                 }
@@ -174,12 +209,21 @@ impl NotebookData {
             }
         }
         self.keep_fetches(|seq, version| seq != session.seq || mounts.iter().any(|mount| mount.version_seq == version));
-        for (name, settled) in s3_sources::settle(works, session, &s3) {
-            match settled {
-                Ok(path) => {
+        self.takes.keep(|seq, version| seq != session.seq || mounts.iter().any(|mount| mount.version_seq == version));
+        let unknown = file.unknown_sources(&before, &s3);
+        if unknown.is_empty() {
+            s3_sources::ask(works, session, &s3);
+        }
+        links.extend(unknown);
+        for (name, stand) in s3_sources::stands(works, session, &s3) {
+            match stand {
+                s3_sources::Stand::There(path) => {
                     links.insert(name, path);
                 }
-                Err(words) => fail(&mut entries, &name, words),
+                s3_sources::Stand::Mounting => {
+                    entries.insert(name, DataNow { mounting: true, ..DataNow::default() });
+                }
+                s3_sources::Stand::Failed(words) => fail(&mut entries, &name, words),
             }
         }
         let mut is_news = before != links;
@@ -202,7 +246,8 @@ impl NotebookData {
         }
         let_go(works, session).await?;
         blocking(move || dir.keep_taken(&taken)).await.context("removing what nothing leads to any more")?;
-        is_news |= works.board.set_session_data(&session.id, SessionData { entries, problems });
+        let problems = file.settings.file.problems.clone();
+        is_news |= works.board.set_session_data(&session.id, SessionData { entries, problems, file: file.asked });
         if is_news {
             let (team, id, now) = (notebook.team.clone(), notebook.id.clone(), works.clock.now());
             let tell = move |tx: &Tx<'_>| {
@@ -252,25 +297,6 @@ impl NotebookData {
         Ok(begun)
     }
 
-    /// Returns the places on S3 that a session is to have: as they were, while the file cannot be read.
-    fn s3_kept(
-        &self,
-        session: i64,
-        now: Vec<s3_sources::WantedS3>,
-        problems: &[DataProblem],
-    ) -> Vec<s3_sources::WantedS3> {
-        let mut all = self.s3.lock().expect(HELD);
-        let is_unread =
-            |name: &str| problems.iter().any(|problem| problem.name.is_none() || problem.name.as_deref() == Some(name));
-        let mut kept = all.remove(&session).unwrap_or_default();
-        kept.retain(|before| is_unread(&before.name) && now.iter().all(|one| one.name != before.name));
-        let wanted: Vec<_> = now.into_iter().chain(kept).collect();
-        if !wanted.is_empty() {
-            all.insert(session, wanted.clone());
-        }
-        wanted
-    }
-
     /// Ends the bringing of what nobody wants any more.
     fn keep_fetches(&self, keep: impl Fn(i64, i64) -> bool) {
         self.fetches.lock().expect(HELD).retain(|(session, version), fetch| {
@@ -280,6 +306,33 @@ impl NotebookData {
             }
             keeps
         });
+    }
+}
+
+impl KnownFile {
+    /// Takes in what the file says now.
+    fn next(known: Option<&Self>, settings: SettingsFile, mounts: &[SessionMount]) -> Self {
+        let before = known.map_or_else(|| integrations::of_mounts(mounts), |known| known.asked.clone());
+        let is_guess = known.is_none_or(|known| known.is_guess) && !settings.file.problems.is_empty();
+        Self { asked: integrations::of_file(&settings.file, &before), is_guess, settings }
+    }
+
+    /// Returns the links to places on S3 of which nobody can say whether they are still asked for, nor how: the
+    /// file cannot be read, and the daemon has started since it could. They are left as they are.
+    fn unknown_sources(
+        &self,
+        links: &BTreeMap<String, String>,
+        wanted: &[s3_sources::WantedS3],
+    ) -> BTreeMap<String, String> {
+        if !self.is_guess {
+            return BTreeMap::new();
+        }
+        let IntegrationFile { problems, .. } = &*self.settings.file;
+        let is_unread =
+            |name: &str| problems.iter().any(|problem| problem.name.is_none() || problem.name.as_deref() == Some(name));
+        let is_unknown = |name: &str| is_unread(name) && wanted.iter().all(|one| one.name != name);
+        let of_sources = links.iter().filter(|(name, target)| **target == sources::path_of(name) && is_unknown(name));
+        of_sources.map(|(name, target)| (name.clone(), target.clone())).collect()
     }
 }
 
@@ -321,19 +374,29 @@ struct Asked {
     /// Names that mean nothing, with why.
     failed: BTreeMap<String, String>,
     s3: Vec<s3_sources::WantedS3>,
-    problems: Vec<DataProblem>,
+    file: KnownFile,
 }
 
 /// Looks at what a session is to have and writes down what is different: what comes is in use from then on,
 /// what goes stays in use till [`let_go`].
-async fn protect(works: &Works, notebook: &Notebook, session: &Workload) -> anyhow::Result<Asked> {
+async fn protect(
+    works: &Works,
+    notebook: &Notebook,
+    session: &Workload,
+    known: Option<KnownFile>,
+) -> anyhow::Result<Asked> {
     let (data, team, id) = (works.data.clone(), notebook.team.clone(), notebook.id.clone());
-    let settings = blocking(move || integrations::read_settings(&data, &team, &id)).await?;
-    let (file, spec, seq, team) = (settings.file.clone(), notebook.spec.clone(), session.seq, session.team.clone());
+    let read = blocking(move || {
+        let settings = settings_file::read(&data, &team, &id, known.as_ref().map(|known| &known.settings));
+        settings.map(|settings| (settings, known))
+    });
+    let (settings, known) = read.await?;
+    let (spec, seq, team) = (notebook.spec.clone(), session.seq, session.team.clone());
     let looked = works.store.read(move |connection| {
         let public = integrations::public_of(&workloads::spec(connection, seq)?);
         let mounts = session_mounts::of_session(connection, seq)?;
-        let wanted = integrations::wanted(&file, &spec, public, &mounts);
+        let file = KnownFile::next(known.as_ref(), settings, &mounts);
+        let wanted = integrations::wanted(&file.asked, &spec, public);
         let plan = plan(&mounts, &wanted);
         let mut failed = BTreeMap::new();
         for ask in &plan.look_up {
@@ -341,9 +404,9 @@ async fn protect(works: &Works, notebook: &Notebook, session: &Workload) -> anyh
                 failed.insert(ask.name.clone(), words);
             }
         }
-        Ok::<_, ServiceError>((mounts, wanted, plan, failed))
+        Ok::<_, ServiceError>((mounts, file, wanted, plan, failed))
     });
-    let (mut mounts, wanted, mut plan, failed) = looked.await?;
+    let (mut mounts, file, wanted, mut plan, failed) = looked.await?;
     // What cannot be had is not there; what had its name before was something else.
     plan.look_up.retain(|ask| !failed.contains_key(&ask.name));
     plan.remove.extend(mounts.iter().filter(|mount| failed.contains_key(&mount.name)).map(|mount| mount.name.clone()));
@@ -359,7 +422,7 @@ async fn protect(works: &Works, notebook: &Notebook, session: &Workload) -> anyh
         }
         Source::Dataset(_) => None,
     });
-    Ok(Asked { mounts, failed, s3: s3.collect(), problems: settings.file.problems })
+    Ok(Asked { mounts, failed, s3: s3.collect(), file })
 }
 
 fn in_words<T>(found: Result<T, Unmountable>) -> Result<Result<T, String>, ServiceError> {
@@ -478,8 +541,8 @@ pub(super) async fn prepare(works: &Works, workload: &Workload, log: &SetupLog) 
     let Some(notebook) = works.store.read(move |connection| notebooks::get(connection, &id)).await? else {
         return Ok(());
     };
-    let asked = protect(works, &notebook, workload).await?;
-    for problem in &asked.problems {
+    let asked = protect(works, &notebook, workload, None).await?;
+    for problem in &asked.file.settings.file.problems {
         let name = problem.name.as_deref().map(|name| format!("{name}: ")).unwrap_or_default();
         log.say(format!("{}: {name}{}", integration_file::PATH, problem.message)).await;
     }
@@ -551,6 +614,31 @@ mod tests {
         assert_eq!(plan.remove, ["gone"]);
         let expected = [("again", "mnist:latest"), ("new", "words:latest"), ("other", "mnist:v2")];
         assert_eq!(asks(&plan), expected.map(|(name, reference)| (name, reference.to_owned())));
+    }
+
+    fn known(text: &str, before: Option<&KnownFile>) -> KnownFile {
+        KnownFile::next(before, SettingsFile::of(text), &[])
+    }
+
+    #[test]
+    fn a_place_whose_file_breaks_stays_asked_for_and_after_a_restart_it_is_left_as_it_is() {
+        let lab = "  lab: {type: s3, url: s3://lab, accessKeyId: A, secretAccessKey: secret:K, region: r}\n";
+        let whole = known(&format!("integrations:\n{lab}"), None);
+        let broken = known("integrations:\n  lab: {", Some(&whole));
+        assert_eq!((broken.asked.clone(), broken.is_guess), (whole.asked.clone(), false));
+        assert_eq!(known("", Some(&broken)).asked, []);
+
+        let links = |names: &[&str]| -> BTreeMap<String, String> {
+            names.iter().map(|name| (name.to_string(), sources::path_of(name))).collect()
+        };
+        let mut all = links(&["lab", "other"]);
+        all.insert("mnist".to_owned(), "/opt/gradientd/versions/x".to_owned());
+        let restarted = known("integrations:\n  lab: {", None);
+        assert_eq!(restarted.unknown_sources(&all, &[]), links(&["lab", "other"]));
+        let one = known("integrations:\n  lab: {type: s3}\n", Some(&restarted));
+        assert_eq!(one.unknown_sources(&all, &[]), links(&["lab"]));
+        assert_eq!(known("", Some(&one)).unknown_sources(&all, &[]), BTreeMap::new());
+        assert_eq!(broken.unknown_sources(&all, &[]), BTreeMap::new());
     }
 
     #[test]

@@ -114,8 +114,8 @@ fn link_all(
     let mut names = BTreeSet::new();
     for input in inputs {
         let Ok(place) = place_of(data, &workload.team, input, Some(bound)) else { continue };
-        if place.tree.is_dir() {
-            place.make(session, input)?;
+        if place.is_made(session, input) {
+            place.open()?;
             session.link(&input.name, &place.path)?;
             names.insert(input.name.clone());
         }
@@ -137,17 +137,16 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Makes sure that the path leads to the files. Blocks; for a version of another team that is new to the
-    /// session for as long as it has files.
-    pub(super) fn make(&self, session: &SessionDir, mount: &SessionMount) -> io::Result<()> {
-        // Whoever knows where a version is may pass; nobody sees from here what others there are.
-        for dir in &self.passages {
-            fs::set_permissions(dir, Permissions::from_mode(0o711))?;
-        }
-        if self.taken.is_some() {
-            session.take(&self.tree, &mount.dataset, &mount.version)?;
-        }
-        Ok(())
+    /// Says whether its files are where the path leads. Of another team's version that is new to the session,
+    /// [`Takes`](super::session_takes::Takes) puts them there.
+    pub(super) fn is_made(&self, session: &SessionDir, mount: &SessionMount) -> bool {
+        self.tree.is_dir() && (self.taken.is_none() || session.has_taken(&mount.dataset, &mount.version))
+    }
+
+    /// Makes sure that the path may be gone: whoever knows where a version is may pass, and nobody sees from there
+    /// what others there are.
+    pub(super) fn open(&self) -> io::Result<()> {
+        self.passages.iter().try_for_each(|dir| fs::set_permissions(dir, Permissions::from_mode(0o711)))
     }
 }
 

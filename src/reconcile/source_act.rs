@@ -14,7 +14,7 @@ use crate::{
     domain::{integration::S3Source, workload::Workload},
     executor::{ContainerState, ContainerSummary, EngineError, Inspection, Net},
     fault,
-    service::blocking,
+    service::{blocking, integrations::SOURCES_OFF},
     storage::s3::guard,
 };
 
@@ -225,6 +225,9 @@ impl Server {
 /// Says why nothing can be mounted for sessions on this box; `None` when nothing is known that speaks
 /// against it.
 pub(super) fn obstacle(works: &Works) -> Option<String> {
+    if !works.settings.sources.enabled {
+        return Some(SOURCES_OFF.to_owned());
+    }
     works.settings.sources.fuse.obstacle(works.data.root()).or_else(|| (*works.board.unshared()).clone())
 }
 

@@ -49,6 +49,8 @@ const BELIEVED: &str = "5s";
 /// What the admin decides about such containers.
 #[derive(Debug, Clone)]
 pub struct SourceSettings {
+    /// Whether the admin lets notebooks have places on S3.
+    pub enabled: bool,
     pub image: String,
     pub memory_bytes: u64,
     /// Of what was sent already; what was not is kept until it is.
@@ -274,6 +276,7 @@ mod tests {
 
     fn settings() -> SourceSettings {
         SourceSettings {
+            enabled: true,
             image: "rclone".to_owned(),
             memory_bytes: 1 << 29,
             cache_bytes: 1 << 30,

@@ -104,6 +104,7 @@ impl Rig {
             terminals: Default::default(),
             tensorboards: Default::default(),
             names: Default::default(),
+            s3_sources: true,
             storage: service::StorageSettings { import_dirs: vec![dir.path().join("shared")], ..Default::default() },
         };
         let services = Services::new(
@@ -161,6 +162,7 @@ impl Rig {
                 fsck_percent: 0,
                 notebook_ready: Duration::from_secs(120),
                 sources: SourceSettings {
+                    enabled: true,
                     image: "rclone:latest".to_owned(),
                     memory_bytes: 512 << 20,
                     cache_bytes: 1 << 30,

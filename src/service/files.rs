@@ -32,7 +32,10 @@ use crate::{
         user_path::UserPath,
         workload::Workspace,
     },
-    storage::files::{Condition, EntriesPage, FileEntry, FileTree, FilesError, Incoming, Inode, Position},
+    storage::{
+        beneath::Kind,
+        files::{Condition, EntriesPage, FileEntry, FileTree, FilesError, Incoming, Inode, Position},
+    },
     store::notebooks,
 };
 
@@ -173,7 +176,8 @@ impl Services {
     /// Returns what the tree is called.
     ///
     /// # Errors
-    /// [`ServiceError::NotFound`] for the first that is not there.
+    /// [`ServiceError::NotFound`] for the first that is not there; [`ServiceError::Invalid`] `nothing_chosen`
+    /// where it is plain that no file is among them.
     pub(super) async fn check_chosen(
         &self,
         caller: &Caller,
@@ -195,13 +199,23 @@ impl Services {
         let (beneath, paths) = (beneath.clone(), paths.to_vec());
         blocking(move || {
             // One entry is asked for, as that says whether it is a directory that can be read.
-            opened.tree.list(&beneath, None, 1).map_err(|error| gone(error, &beneath))?;
+            let is_empty = |path: &UserPath| {
+                let first = opened.tree.list(path, None, 1).map_err(|error| gone(error, path))?;
+                Ok::<_, ServiceError>(first.items.is_empty() && first.next.is_none())
+            };
+            let mut no_file = is_empty(&beneath)? || !paths.is_empty();
             for path in paths.iter().filter(|path| !path.is_root()) {
                 let whole = [beneath.as_bytes(), b"/", path.as_bytes()].concat();
                 let whole = if beneath.is_root() { &whole[1..] } else { &whole };
                 let whole = UserPath::from_bytes(whole)
                     .map_err(|error| Invalid::new("paths", "bad_path", format!("“{path}” {error}")))?;
-                opened.tree.entry(&whole).map_err(|error| gone(error, &whole))?;
+                let entry = opened.tree.entry(&whole).map_err(|error| gone(error, &whole))?;
+                no_file &= entry.inode.kind == Kind::Directory && is_empty(&whole)?;
+            }
+            if no_file {
+                let field = if paths.is_empty() { "beneath" } else { "paths" };
+                let message = "there is no file in what is chosen: choose something else, or put files there first";
+                return Err(Invalid::new(field, "nothing_chosen", message).into());
             }
             Ok::<_, ServiceError>(())
         })

@@ -7,13 +7,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{Read, Write},
+    io::Write,
     sync::Arc,
 };
 
 use tokio::sync::Notify;
 
-use super::{Invalid, ServiceError, Services, blocking, files::of_files, references};
+use super::{Invalid, ServiceError, Services, blocking, files::of_files, references, settings_file};
 use crate::{
     domain::{
         caller::{Action, Caller},
@@ -23,17 +23,17 @@ use crate::{
         integration::{DataNow, DataProblem, Integration, IntegrationState, Origin, SessionData, SessionMount, Source},
         integration_file::{self, Change, EditError, IntegrationFile},
         notebook::Notebook,
-        user_path::UserPath,
         workload::{Spec, State},
     },
     storage::{
-        beneath::Kind,
-        files::{Condition, FileTree, FilesError, Incoming},
-        layout::DataDir,
+        files::{Condition, FilesError, Incoming},
         session_data::SessionDir,
     },
     store::{datasets, notebooks, secrets, session_mounts, versions, workloads},
 };
+
+/// What is said of places on S3 where the admin has switched them off.
+pub(crate) const SOURCES_OFF: &str = "this box mounts no places on S3 (s3_sources.enabled in its settings): import the files into a dataset instead, or ask its admin";
 
 /// Times that a change is tried anew when somebody else changes the file meanwhile.
 const TRIES: u32 = 5;
@@ -83,15 +83,8 @@ pub struct IntegrationsNow {
     pub problems: Vec<DataProblem>,
     /// Whether there is a file.
     pub has_file: bool,
-}
-
-/// The file as it was read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct SettingsFile {
-    pub file: IntegrationFile,
-    /// Its bytes; `None` when there is none, or none that can be read.
-    bytes: Option<Vec<u8>>,
-    condition: Option<String>,
+    /// Whether the box mounts places on S3.
+    pub s3_sources: bool,
 }
 
 impl Services {
@@ -185,6 +178,9 @@ impl Services {
                     })
                     .await
             }
+            Source::S3(_) if !self.settings.s3_sources => {
+                Err(ServiceError::Conflict { code: "s3_sources_off", message: SOURCES_OFF.to_owned() })
+            }
             Source::S3(s3) => {
                 let name = s3.secret_access_key.clone();
                 self.store
@@ -230,22 +226,21 @@ impl Services {
         notebook: &Notebook,
         change: Change<'_>,
     ) -> Result<(), ServiceError> {
-        let path = settings_path();
+        let path = settings_file::path();
         for _ in 0..TRIES {
             let opened = self.files_to_change(caller, &FileRoot::Notebook(notebook.id.clone())).await?;
             self.check_quota(&opened.team, integration_file::MAX_BYTES as u64)?;
             let (dir, name) = self.arriving(&opened.team).await?;
             let (data, team, id) = (self.data.clone(), notebook.team.clone(), notebook.id.clone());
-            let before = blocking(move || read_settings(&data, &team, &id)).await?;
-            let text =
-                integration_file::edited(before.bytes.as_deref().unwrap_or_default(), change).map_err(refused)?;
+            let before = blocking(move || settings_file::read(&data, &team, &id, None)).await?;
+            let text = integration_file::edited(before.bytes().unwrap_or_default(), change).map_err(refused)?;
             if let Some(problem) = before.file.problems.iter().find(|problem| problem.name.is_none()) {
                 return Err(refused(EditError::Unreadable(problem.message.clone())));
             }
-            if before.bytes.as_deref() == Some(text.as_bytes()) {
+            if before.bytes() == Some(text.as_bytes()) {
                 return Ok(());
             }
-            let condition = before.condition.clone().map_or(Condition::New, Condition::Unchanged);
+            let condition = before.condition().map_or(Condition::New, Condition::Unchanged);
             let to = path.clone();
             let placed = blocking(move || {
                 let (incoming, mut file) = Incoming::file(&dir, &name)?;
@@ -265,7 +260,7 @@ impl Services {
 
     async fn integrations_of(&self, caller: &Caller, notebook: Notebook) -> Result<IntegrationsNow, ServiceError> {
         let (data, team, id) = (self.data.clone(), notebook.team.clone(), notebook.id.clone());
-        let settings = blocking(move || read_settings(&data, &team, &id)).await?;
+        let settings = blocking(move || settings_file::read(&data, &team, &id, None)).await?;
         let session = notebook.session.as_ref().map(|session| session.workload.clone());
         let live = session.filter(|session| !session.state.is_terminal());
         let (known, links) = match &live {
@@ -279,9 +274,9 @@ impl Services {
             }
             None => (None, BTreeMap::new()),
         };
-        let has_file = settings.bytes.is_some();
+        let has_file = settings.has_file();
         let problems = settings.file.problems.clone();
-        let team = caller.team.clone();
+        let (team, s3_sources) = (caller.team.clone(), self.settings.s3_sources);
         let items = self
             .store
             .read(move |connection| {
@@ -297,16 +292,23 @@ impl Services {
                     None => newest_public(connection)?,
                 };
                 let known = known.as_deref();
+                let before = known.map_or_else(|| of_mounts(&mounts), |known| known.file.clone());
+                let file = of_file(&settings.file, &before);
                 let mut items = Vec::new();
-                for wanted in wanted(&settings.file, &notebook.spec, public, &mounts) {
+                for wanted in wanted(&file, &notebook.spec, public) {
                     let mount = mounts.iter().find(|mount| mount.name == wanted.integration.name());
                     let has_link = links.contains_key(wanted.integration.name());
-                    items.push(now_of(connection, &team, wanted, mount, has_link, known, live.is_some())?);
+                    let mut now = now_of(connection, &team, wanted, mount, has_link, known, live.is_some())?;
+                    if matches!(now.wanted.integration.source, Source::S3(_)) && !s3_sources {
+                        now.state = IntegrationState::Failed;
+                        now.message = Some(SOURCES_OFF.to_owned());
+                    }
+                    items.push(now);
                 }
                 Ok::<_, ServiceError>(items)
             })
             .await?;
-        Ok(IntegrationsNow { items, problems, has_file })
+        Ok(IntegrationsNow { items, problems, has_file, s3_sources: self.settings.s3_sources })
     }
 }
 
@@ -321,12 +323,13 @@ fn now_of(
 ) -> Result<IntegrationNow, ServiceError> {
     let name = wanted.integration.name();
     let known = known.and_then(|known| known.entries.get(name)).cloned().unwrap_or_default();
-    let DataNow { fetching, failed } = known;
+    let DataNow { fetching, mounting, failed } = known;
     let Source::Dataset(reference) = &wanted.integration.source else {
         let state = match (is_live, &failed, has_link) {
             (false, ..) => IntegrationState::NotRunning,
             (true, Some(_), _) => IntegrationState::Failed,
             (true, None, true) => IntegrationState::Mounted,
+            (true, None, false) if mounting => IntegrationState::Mounting,
             (true, None, false) => IntegrationState::Waiting,
         };
         return Ok(IntegrationNow { state, message: failed, fetching: None, version: None, wanted });
@@ -345,6 +348,7 @@ fn now_of(
         (false, ..) => IntegrationState::NotRunning,
         (true, _, Some(_)) => IntegrationState::Fetching,
         _ if message.is_some() => IntegrationState::Failed,
+        (true, Some(_), None) if mounting => IntegrationState::Mounting,
         (true, Some(_), None) if has_link => IntegrationState::Mounted,
         _ => IntegrationState::Waiting,
     };
@@ -427,25 +431,30 @@ pub(crate) fn mountable(
     Ok(found)
 }
 
-/// Brings together what the file, the settings and the box say. Where the file cannot be read, which it often
-/// cannot while somebody types, what a session has of it stays: `mounts` is all that it has.
-pub(crate) fn wanted(
-    file: &IntegrationFile,
-    settings: &Spec,
-    public: Vec<Integration>,
-    mounts: &[SessionMount],
-) -> Vec<Wanted> {
+/// Returns what the file asks for. Where it cannot be read, which it often cannot while somebody types, what it
+/// asked for `before` stays, entry by entry.
+pub(crate) fn of_file(file: &IntegrationFile, before: &[Integration]) -> Vec<Integration> {
     let is_unread = |name: &str| {
         file.problems.iter().any(|problem| problem.name.is_none() || problem.name.as_deref() == Some(name))
     };
-    let kept = mounts.iter().filter(|mount| mount.origin == Origin::File && is_unread(&mount.name));
-    let kept = kept.filter_map(|mount| Integration::dataset(&mount.name, &mount.reference, None).ok());
+    let is_new = |name: &str| file.integrations.iter().all(|one| one.name() != name);
+    let kept = before.iter().filter(|one| is_unread(one.name()) && is_new(one.name()));
+    file.integrations.iter().chain(kept).cloned().collect()
+}
+
+/// Returns what the file asked for of what a session has mounted: all that is known after a restart.
+pub(crate) fn of_mounts(mounts: &[SessionMount]) -> Vec<Integration> {
+    let of_file = mounts.iter().filter(|mount| mount.origin == Origin::File);
+    of_file.filter_map(|mount| Integration::dataset(&mount.name, &mount.reference, None).ok()).collect()
+}
+
+/// Brings together what the file, the settings and the box say.
+pub(crate) fn wanted(file: &[Integration], settings: &Spec, public: Vec<Integration>) -> Vec<Wanted> {
     let asked = settings.inputs.iter().filter(|input| input.role == Use::Input);
     let of_settings = asked.filter_map(|input| Integration::dataset(&input.name, &input.reference, None).ok());
-    let all =
-        (file.integrations.iter().cloned().chain(kept).map(|integration| Wanted { origin: Origin::File, integration }))
-            .chain(of_settings.map(|integration| Wanted { origin: Origin::Settings, integration }))
-            .chain(public.into_iter().map(|integration| Wanted { origin: Origin::Public, integration }));
+    let all = (file.iter().cloned().map(|integration| Wanted { origin: Origin::File, integration }))
+        .chain(of_settings.map(|integration| Wanted { origin: Origin::Settings, integration }))
+        .chain(public.into_iter().map(|integration| Wanted { origin: Origin::Public, integration }));
     let mut names = BTreeSet::new();
     all.filter(|wanted| names.insert(wanted.integration.name().to_owned())).collect()
 }
@@ -467,55 +476,6 @@ fn newest_public(connection: &rusqlite::Connection) -> Result<Vec<Integration>, 
             Integration::dataset(name, &format!("{PUBLIC}{name}"), None).ok()
         })
         .collect())
-}
-
-fn settings_path() -> UserPath {
-    UserPath::from_bytes(integration_file::PATH.as_bytes()).unwrap_or_default()
-}
-
-/// Reads the file among a notebook's own. Whatever is there, there is an answer. Blocks.
-///
-/// # Errors
-/// When the notebook's own directory cannot be read.
-pub(crate) fn read_settings(data: &DataDir, team: &TeamId, id: &NotebookId) -> Result<SettingsFile, std::io::Error> {
-    let path = settings_path();
-    let home = data.notebook(team, id).home();
-    let tree = match FileTree::open(&home) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(SettingsFile::default()),
-        tree => tree?,
-    };
-    let bad = |message: &str| {
-        let problems = vec![DataProblem { name: None, message: message.to_owned() }];
-        Ok(SettingsFile { file: IntegrationFile { integrations: Vec::new(), problems }, ..SettingsFile::default() })
-    };
-    match tree.entry(&path) {
-        Err(FilesError::NotFound) => return Ok(SettingsFile::default()),
-        Err(FilesError::NotADirectory) => {
-            return bad("there is a link or a file on the way to it: links are not followed");
-        }
-        Ok(entry) if entry.inode.kind != Kind::File => {
-            return bad("it is not a file, or a link to one: links are not followed");
-        }
-        _ => {}
-    }
-    let mut bytes = Vec::new();
-    let read = tree.file(&path).and_then(|(file, inode)| {
-        // One byte more tells that it is too large.
-        file.take(integration_file::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-        Ok(inode)
-    });
-    match read {
-        Ok(inode) => {
-            let condition = Some(crate::storage::files::FileState::from(inode).to_string());
-            Ok(SettingsFile { file: IntegrationFile::read(&bytes), bytes: Some(bytes), condition })
-        }
-        Err(FilesError::NotFound) => Ok(SettingsFile::default()),
-        Err(FilesError::Io(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            bad("this box may not read it: make it readable for everybody (chmod a+r)")
-        }
-        Err(FilesError::Io(error)) => Err(error),
-        Err(error) => bad(&error.to_string()),
-    }
 }
 
 fn refused(error: EditError) -> ServiceError {
@@ -575,21 +535,25 @@ mod tests {
         let file = file("integrations:\n  a: {type: dataset, id: mnist}\n");
         let spec =
             settings(&[("a", "words", Use::Input), ("b", "words", Use::Input), ("b", "gradient/b", Use::Public)]);
-        let wanted = wanted(&file, &spec, public_of(&spec), &[]);
+        let wanted = wanted(&file.integrations, &spec, public_of(&spec));
         assert_eq!(said(&wanted), [("a", "file"), ("b", "settings")]);
         assert_eq!(wanted[0].integration, Integration::dataset("a", "mnist", None).unwrap());
     }
 
     #[test]
     fn what_cannot_be_read_stays_as_it_was_and_what_is_gone_goes() {
-        let mounts = [mount("a", "mnist:v1"), mount("b", "words")];
-        let spec = settings(&[]);
-        let names = |text: &str| {
-            let wanted = wanted(&file(text), &spec, Vec::new(), &mounts);
-            wanted.iter().map(|wanted| wanted.integration.name().to_owned()).collect::<Vec<_>>()
-        };
-        assert_eq!(names("integrations:\n  a: {type: dataset, id: mn"), ["a", "b"]);
-        assert_eq!(names("integrations:\n  a: {type: data}\n"), ["a"]);
+        let s3 = file(
+            "integrations:\n  c: {type: s3, url: s3://lab, accessKeyId: A, secretAccessKey: secret:K, region: r}\n",
+        );
+        let before = [of_mounts(&[mount("a", "mnist:v1"), mount("b", "words")]), s3.integrations].concat();
+        let names =
+            |text: &str| of_file(&file(text), &before).iter().map(|one| one.name().to_owned()).collect::<Vec<_>>();
+        assert_eq!(names("integrations:\n  a: {type: dataset, id: mn"), ["a", "b", "c"]);
+        assert_eq!(names("integrations:\n  c: {type: data}\n"), ["c"]);
+        assert_eq!(names("integrations:\n  a: {type: dataset, id: m}\n  b: [\n"), ["a", "b", "c"]);
+        assert_eq!(names("integrations:\n  a: {type: dataset, id: m}\n"), ["a"]);
         assert_eq!(names(""), [""; 0]);
+        let changed = of_file(&file("integrations:\n  a: {type: dataset, id: m}\n  b: {type: x}\n"), &before);
+        assert_eq!(changed[0], Integration::dataset("a", "m", None).unwrap());
     }
 }

@@ -70,6 +70,7 @@ pub mod run_metrics;
 pub mod s3_listing;
 pub mod s3_versions;
 pub mod secrets;
+pub(crate) mod settings_file;
 pub mod signed_artifacts;
 pub mod signed_uploads;
 pub mod signed_urls;
@@ -160,6 +161,8 @@ pub struct Settings {
     /// Where what containers serve is reached.
     pub names: Names,
     pub storage: StorageSettings,
+    /// Whether notebooks may have places on S3.
+    pub s3_sources: bool,
     pub notebooks: notebook_draft::NotebookRules,
     pub terminals: live_terminals::TerminalRules,
     pub tensorboards: tensorboards::TensorBoardRules,

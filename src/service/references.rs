@@ -94,7 +94,8 @@ pub fn resolve(connection: &Connection, team: &TeamId, named: &Reference) -> Res
 /// word may be a version or tag of it or the name of another dataset, and what is nearer counts.
 ///
 /// # Errors
-/// [`ServiceError::NotFound`]; [`Invalid`] with the code `bad_reference`.
+/// [`ServiceError::NotFound`], of the version where the word is neither; [`Invalid`] with the code
+/// `bad_reference`.
 pub fn near(
     connection: &Connection,
     team: &TeamId,
@@ -102,14 +103,17 @@ pub fn near(
     field: &str,
     text: &str,
 ) -> Result<Resolved, ServiceError> {
-    if let Ok(named) = text.parse::<VersionRef>() {
-        match version(connection, team, dataset, &named) {
-            Ok(version) => return Ok(Resolved { dataset: dataset.clone(), version }),
-            Err(ServiceError::NotFound { .. }) => {}
-            Err(error) => return Err(error),
-        }
+    let Ok(named) = text.parse::<VersionRef>() else { return resolve(connection, team, &parse(field, text)?) };
+    let no_version = match version(connection, team, dataset, &named) {
+        Ok(version) => return Ok(Resolved { dataset: dataset.clone(), version }),
+        Err(error @ ServiceError::NotFound { .. }) => error,
+        Err(error) => return Err(error),
+    };
+    // `latest` is no dataset that somebody forgot to make.
+    match parse(field, text).map(|whole| resolve(connection, team, &whole)) {
+        Ok(Err(ServiceError::NotFound { kind: "dataset", .. })) | Err(_) => Err(no_version),
+        Ok(found) => found,
     }
-    resolve(connection, team, &parse(field, text)?)
 }
 
 /// Finds a dataset that the caller may change.

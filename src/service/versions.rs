@@ -15,7 +15,7 @@ use crate::{
     domain::{
         caller::{Action, Caller},
         content::Totals,
-        dataset::{Dataset, DatasetRef, Reference, Version, VersionRef, VersionState},
+        dataset::{Dataset, DatasetRef, LATEST, Reference, Version, VersionRef, VersionState},
         id::{JobId, VersionId},
         storage_provider::ProviderKind,
     },
@@ -94,7 +94,10 @@ impl Services {
             .store
             .read(move |connection| {
                 let dataset = references::to_change(connection, &asker, &named)?;
-                let parent = parent.map(|text| find_parent(connection, &asker, &dataset, &text)).transpose()?;
+                let parent = match parent {
+                    Some(text) => find_parent(connection, &asker, &dataset, &text)?,
+                    None => None,
+                };
                 let mut id = VersionId::mint(&*ids);
                 while versions::is_known(connection, dataset.seq, &id)? {
                     id = VersionId::mint(&*ids);
@@ -414,14 +417,23 @@ pub(super) fn committed(version: &Version) -> ServiceError {
     ServiceError::Conflict { code: "version_committed", message }
 }
 
-/// Finds the version that a new one begins with.
+/// Finds the version that a new one begins with. `latest` of a dataset that has no version at all is none, so
+/// that a script which adds to what is there works the first time as well.
 fn find_parent(
     connection: &rusqlite::Connection,
     caller: &Caller,
     dataset: &Dataset,
     text: &str,
-) -> Result<Resolved, ServiceError> {
-    let found = references::near(connection, &caller.team, dataset, "parent", text)?;
+) -> Result<Option<Resolved>, ServiceError> {
+    let found = match references::near(connection, &caller.team, dataset, "parent", text) {
+        // A draft may hold what the asker takes for the latest: that is to be told.
+        Err(ServiceError::NotFound { kind: "version", .. })
+            if text == LATEST && versions::list(connection, dataset.seq, None, None, 1)?.is_empty() =>
+        {
+            return Ok(None);
+        }
+        found => found?,
+    };
     if found.version.state == VersionState::Uncommitted {
         let message = format!("version {} still changes: commit it first", found.version.id);
         return Err(ServiceError::Conflict { code: "version_not_committed", message });
@@ -437,7 +449,7 @@ fn find_parent(
         let message = "a parent lies with the same team on the same storage provider: import its files instead";
         return Err(Invalid::new("parent", "parent_elsewhere", message).into());
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), Invalid> {

@@ -41,13 +41,18 @@
 //! because a bind mount does not pass through the directories above it, while every other way to
 //! these directories leads through one that only the daemon's user may enter.
 
+mod run;
+mod team;
+
 use std::{
     fs::{self, DirBuilder, Permissions},
-    hash::{BuildHasher, Hasher, RandomState},
     io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
+
+pub use run::{RunDir, SourceDir};
+pub use team::{NotebookDir, VersionDir};
 
 use super::beneath::Beneath;
 use crate::domain::id::{DatasetId, JobId, NotebookId, TeamId, VersionId};
@@ -238,256 +243,10 @@ impl DataDir {
     }
 }
 
-/// What belongs to one job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunDir(PathBuf);
-
-impl RunDir {
-    /// Makes the run's directory and its artifacts, or finds them. The workspace is not made here:
-    /// that it exists means that it is complete.
-    pub fn create(&self) -> io::Result<()> {
-        private_dir(&self.0)?;
-        shared_dir(&self.artifacts())
-    }
-
-    pub fn root(&self) -> &Path {
-        &self.0
-    }
-
-    /// Returns the working directory; see `workspace::prepare`.
-    pub fn workspace(&self) -> PathBuf {
-        self.0.join("workspace")
-    }
-
-    /// Returns what the run leaves behind for people, `/artifacts` in its container.
-    pub fn artifacts(&self) -> PathBuf {
-        self.0.join("artifacts")
-    }
-
-    /// Returns what becomes a version of a dataset, `/outputs/NAME` in its container.
-    pub fn output(&self, name: &str) -> PathBuf {
-        self.outputs().join(name)
-    }
-
-    /// Makes the directory of an output, or finds it with what an earlier attempt wrote.
-    pub fn create_output(&self, name: &str) -> io::Result<PathBuf> {
-        private_dir(&self.outputs())?;
-        shared_dir(&self.output(name))?;
-        Ok(self.output(name))
-    }
-
-    /// Removes what is left of an output. Blocks for as long as its files take.
-    pub fn remove_output(&self, name: &str) -> io::Result<()> {
-        match Beneath::open(&self.outputs()) {
-            Ok(outputs) => outputs.remove_tree(name.as_bytes()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Returns the directory of links to datasets, `/datasets` in a notebook's session.
-    pub fn datasets(&self) -> PathBuf {
-        self.0.join("datasets")
-    }
-
-    /// Returns where versions of other teams are that a session got while it runs.
-    pub fn linked(&self) -> PathBuf {
-        self.0.join("linked")
-    }
-
-    /// Returns what says which versions of other teams a session's container has mounted.
-    pub fn bound(&self) -> PathBuf {
-        self.0.join("bound.json")
-    }
-
-    /// Returns the directory of links to what a TensorBoard's session shows, `/logs` in its container.
-    pub fn shown(&self) -> PathBuf {
-        self.0.join("shown")
-    }
-
-    /// Returns the configuration of a session's Jupyter server.
-    pub fn jupyter(&self) -> PathBuf {
-        self.0.join("jupyter")
-    }
-
-    /// Returns what holds all outputs.
-    pub fn outputs(&self) -> PathBuf {
-        self.0.join("outputs")
-    }
-
-    /// Returns where the log of attempt `number` is, counted from 1.
-    pub fn log(&self, number: u32) -> PathBuf {
-        self.0.join("attempts").join(number.to_string()).join("log")
-    }
-
-    /// Makes the log directory of attempt `number`, or finds it.
-    pub fn create_log(&self, number: u32) -> io::Result<PathBuf> {
-        let log = self.log(number);
-        DirBuilder::new().recursive(true).mode(0o700).create(&log)?;
-        Ok(log)
-    }
-}
-
-/// Where one place on S3 is mounted for a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceDir(PathBuf);
-
-impl SourceDir {
-    /// Makes its directories, or finds them, whatever is mounted there.
-    pub fn create(&self) -> io::Result<()> {
-        open_dir(&self.0)?;
-        // Not looked at further: a dead mount there answers to nothing but a mount over it.
-        match DirBuilder::new().mode(0o755).create(self.files()) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    pub fn root(&self) -> &Path {
-        &self.0
-    }
-
-    /// Returns where the files appear.
-    pub fn files(&self) -> PathBuf {
-        self.0.join("files")
-    }
-
-    /// Removes its directories and the session's, as far as they are empty. What is still mounted stays.
-    pub fn remove(&self) -> io::Result<()> {
-        for dir in [&self.files(), &self.0] {
-            match fs::remove_dir(dir) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What belongs to one notebook.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotebookDir(PathBuf);
-
-impl NotebookDir {
-    /// Makes the notebook's directory, or finds it. The home is not made here: that it exists means that
-    /// it is complete.
-    pub fn create(&self) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.0)
-    }
-
-    pub fn root(&self) -> &Path {
-        &self.0
-    }
-
-    /// Returns its files, `/notebooks` in its sessions; see `workspace::prepare`.
-    pub fn home(&self) -> PathBuf {
-        self.0.join("home")
-    }
-
-    /// Makes an empty home, or finds one.
-    pub fn create_home(&self) -> io::Result<()> {
-        self.create()?;
-        let (own, made) =
-            (Beneath::open(&self.0)?, format!(".home-{:016x}", RandomState::new().build_hasher().finish()));
-        if own.facts_of(b"home").is_ok() {
-            return Ok(());
-        }
-        own.make_dir(made.as_bytes())?;
-        match own.move_to_new(made.as_bytes(), &own, b"home") {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                own.remove_empty_dir(made.as_bytes())?;
-            }
-            moved => moved?,
-        }
-        own.sync()
-    }
-
-    /// Returns where its packages are kept.
-    pub fn packages(&self) -> PathBuf {
-        self.0.join("packages")
-    }
-
-    /// Makes the directory of what it writes to a place on S3, or finds it with what was not sent.
-    pub fn create_unsent(&self, place: &str) -> io::Result<PathBuf> {
-        private_dir(&self.0.join(UNSENT))?;
-        let dir = self.0.join(UNSENT).join(place);
-        shared_dir(&dir)?;
-        Ok(dir)
-    }
-
-    /// Removes what is kept of a place on S3, once all of it was sent.
-    pub fn remove_unsent(&self, place: &str) -> io::Result<()> {
-        match Beneath::open(&self.0.join(UNSENT)) {
-            Ok(unsent) => unsent.remove_tree(place.as_bytes()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Makes the directory of its packages, or finds it.
-    pub fn create_packages(&self) -> io::Result<PathBuf> {
-        shared_dir(&self.packages())?;
-        Ok(self.packages())
-    }
-}
-
-/// The directory, among a notebook's, of what was not sent to S3.
-const UNSENT: &str = "unsent";
 /// The directory, among a team's blobs, of what is still being made.
 pub(super) const INCOMING: &str = "incoming";
 /// The directory in there of uploads that come in parts, which outlive the daemon.
 pub(super) const MULTIPART: &str = "multipart";
-
-/// What belongs to one version of a dataset.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VersionDir(PathBuf);
-
-impl VersionDir {
-    /// Makes the version's directory, or finds it. The tree is not made here: that it exists means
-    /// that the version has begun with all that it was to begin with.
-    pub fn create(&self) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.0)
-    }
-
-    pub fn root(&self) -> &Path {
-        &self.0
-    }
-
-    /// Returns where the files are, mounted into containers.
-    pub fn tree(&self) -> PathBuf {
-        self.0.join("tree")
-    }
-
-    /// Returns the list of the files. It is there once the version is frozen.
-    pub fn manifest(&self) -> PathBuf {
-        self.0.join("manifest.jsonl.zst")
-    }
-
-    /// Returns what is there once the version was found to be one that nobody knows.
-    pub fn unknown(&self) -> PathBuf {
-        self.0.join("unknown")
-    }
-
-    /// Returns what is known of the files of a draft on S3.
-    pub fn ledger(&self) -> PathBuf {
-        self.0.join("ledger.jsonl")
-    }
-
-    /// Returns what says where a version on S3 lies, as long as it is being made.
-    pub fn making(&self) -> PathBuf {
-        self.0.join("making.json")
-    }
-
-    /// Returns what says so from then on.
-    pub fn bucket(&self) -> PathBuf {
-        self.0.join("bucket.json")
-    }
-
-    /// Returns the directory of what is known of uploads in parts that are under way to a bucket.
-    pub fn sending(&self) -> PathBuf {
-        self.0.join("sending")
-    }
-}
 
 /// Reads the names in the directory `path` that are ids. One that is not there has none.
 fn ids_in<Id: std::str::FromStr>(path: &Path) -> io::Result<Vec<Id>> {
@@ -560,40 +319,6 @@ mod tests {
         }
         // Sessions of notebooks have a mount of it, and see what they are told the name of.
         assert_eq!(mode(&dir.team_datasets(&team)), 0o711);
-    }
-
-    #[test]
-    fn removing_a_source_takes_nothing_away_that_lies_in_it() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = DataDir::create(temp.path()).unwrap();
-        let session: JobId = "js0123456789ab".parse().unwrap();
-        let source = dir.source(&session, "lab");
-        dir.create_session_sources(&session).unwrap();
-        source.create().unwrap();
-        source.create().unwrap();
-        assert_eq!((mode(source.root()), mode(&source.files())), (0o755, 0o755));
-        fs::write(source.files().join("precious"), "x").unwrap();
-        assert!(source.remove().is_err());
-        assert_eq!(fs::read_to_string(source.files().join("precious")).unwrap(), "x");
-        fs::remove_file(source.files().join("precious")).unwrap();
-        source.remove().unwrap();
-        source.remove().unwrap();
-        assert!(!source.root().exists());
-    }
-
-    #[test]
-    fn what_was_not_sent_goes_place_by_place() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = DataDir::create(temp.path()).unwrap();
-        let notebook = dir.notebook(&"tabc123".parse().unwrap(), &"n01234567a".parse().unwrap());
-        notebook.remove_unsent("a").unwrap();
-        for place in ["a", "b"] {
-            fs::write(notebook.create_unsent(place).unwrap().join("file"), "x").unwrap();
-        }
-        notebook.remove_unsent("a").unwrap();
-        notebook.remove_unsent("a").unwrap();
-        assert_eq!(fs::read_dir(notebook.root().join("unsent")).unwrap().count(), 1);
-        assert!(notebook.create_unsent("b").unwrap().join("file").exists());
     }
 
     #[test]

@@ -72,9 +72,18 @@ impl SessionDir {
         }
     }
 
-    /// Makes a tree with all that is in `from`, or finds it, and returns its name. Blocks for as long as
-    /// there are files.
-    pub fn take(&self, from: &Path, dataset: &DatasetId, version: &VersionId) -> io::Result<String> {
+    /// Makes a tree with all that is in `from`, or finds it, and returns its name. Nothing is left of it where it
+    /// fails. One at a time for a version. Blocks for as long as there are files and `goes_on` says so.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Interrupted`] when it does not go on.
+    pub fn take(
+        &self,
+        from: &Path,
+        dataset: &DatasetId,
+        version: &VersionId,
+        goes_on: &dyn Fn() -> bool,
+    ) -> io::Result<String> {
         let name = linked_name(dataset, version);
         let run = Beneath::open(self.0.root())?;
         let into = Beneath::open(&self.0.linked())?;
@@ -83,13 +92,23 @@ impl SessionDir {
         }
         let making = format!("making-{name}");
         run.remove_tree(making.as_bytes())?;
-        let tree = run.dir_or_new(making.as_bytes(), 0o755)?;
-        descend(&Beneath::open(from)?, &mut Links { into: &tree, here: (Vec::new(), tree.reopen()?) })?;
-        match run.move_to_new(making.as_bytes(), &into, name.as_bytes()) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => run.remove_tree(making.as_bytes())?,
-            moved => moved?,
+        let made = run.dir_or_new(making.as_bytes(), 0o755).and_then(|tree| {
+            let here = (Vec::new(), tree.reopen()?);
+            descend(&Beneath::open(from)?, &mut Links { into: &tree, here, goes_on })?;
+            match run.move_to_new(making.as_bytes(), &into, name.as_bytes()) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => run.remove_tree(making.as_bytes()),
+                moved => moved,
+            }
+        });
+        if made.is_err() {
+            run.remove_tree(making.as_bytes())?;
         }
-        Ok(name)
+        made.map(|()| name)
+    }
+
+    /// Says whether [`SessionDir::take`] has made a version's tree.
+    pub fn has_taken(&self, dataset: &DatasetId, version: &VersionId) -> bool {
+        fs::symlink_metadata(self.0.linked().join(linked_name(dataset, version))).is_ok()
     }
 
     /// Removes the trees that [`SessionDir::take`] made, but for these. Blocks.
@@ -164,12 +183,16 @@ struct Links<'a> {
     into: &'a Beneath,
     /// The directory that was written to last, with its path: entries come directory by directory.
     here: (Vec<u8>, Beneath),
+    goes_on: &'a dyn Fn() -> bool,
 }
 
 impl Visitor for Links<'_> {
     type Error = io::Error;
 
     fn meet(&mut self, met: &Met<'_>) -> io::Result<bool> {
+        if !(self.goes_on)() {
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "nobody wants it any more"));
+        }
         let parent = &met.path[..met.path.len().saturating_sub(met.name.len() + 1)];
         if self.here.0 != parent {
             let mut dir = self.into.reopen()?;
@@ -243,8 +266,17 @@ mod tests {
         fs::write(tree.join("deep/er/file"), "x").unwrap();
         symlink("deep", tree.join("link")).unwrap();
         let (dataset, version) = ("dst364npcw6ccok".parse().unwrap(), "fo5rp4m".parse().unwrap());
-        let name = session.take(&tree, &dataset, &version).unwrap();
-        assert_eq!(session.take(&tree, &dataset, &version).unwrap(), name);
+        let broken_off = session.take(&tree, &dataset, &version, &|| false).unwrap_err();
+        assert_eq!(broken_off.kind(), io::ErrorKind::Interrupted);
+        assert!(!session.has_taken(&dataset, &version));
+        assert!(
+            fs::read_dir(run.root())
+                .unwrap()
+                .all(|entry| { !entry.unwrap().file_name().to_str().unwrap().starts_with("making") })
+        );
+        let name = session.take(&tree, &dataset, &version, &|| true).unwrap();
+        assert_eq!(session.take(&tree, &dataset, &version, &|| true).unwrap(), name);
+        assert!(session.has_taken(&dataset, &version));
         let taken = run.linked().join(&name);
         let same =
             |path: &str| fs::metadata(taken.join(path)).unwrap().ino() == fs::metadata(tree.join(path)).unwrap().ino();

@@ -253,6 +253,22 @@ test("a version goes on from the latest with the paths that were chosen, and wha
   await task.waitFor({ state: "detached" });
 });
 
+test("an empty folder is refused in the form, before anything is made", async () => {
+  const { data } = mock.box;
+  const before = [data.datasets.length, data.begunFrom];
+  await button("New folder").click();
+  await answer("Create", "empty");
+  await choose("empty");
+  await button("New dataset version…").click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Dataset", { exact: true }).selectOption({ label: "a new one…" });
+  await dialog.getByLabel("Name of the new dataset").fill("of-nothing");
+  await dialog.getByRole("button", { name: "Make the version" }).click();
+  await dialog.getByText("There is no file in empty").waitFor();
+  await picture(page, "version-of-nothing-refused");
+  assert.deepEqual([data.datasets.length, data.begunFrom], before);
+});
+
 test("folders and choices are downloaded as one archive", async () => {
   await choose("data");
   await choose("README.md");

@@ -13,6 +13,7 @@ export class MockNotebooks {
   all = [];
   sessions = new Map(); // By notebook, newest first.
   data = new Map(); // By notebook: what it has beneath /datasets, and what is wrong with its file.
+  s3Sources = true; // Whether the box mounts places on S3.
   tokens = 0;
   extended = []; // The seconds of each extension that was asked for.
 
@@ -67,7 +68,7 @@ export class MockNotebooks {
 
   integrations(id) {
     if (!this.data.has(id)) this.data.set(id, { hasFile: false, problems: [], items: [] });
-    return { file: ".gradient/settings.yaml", ...this.data.get(id) };
+    return { file: ".gradient/settings.yaml", s3Sources: this.s3Sources, ...this.data.get(id) };
   }
 
   putIntegration(id, name, what) {

@@ -231,6 +231,7 @@ test("data is added and taken away while a notebook runs, and what is wrong with
   await page.getByRole("dialog").getByRole("button", { name: "Add", exact: true }).click();
   await page.getByText("there is no dataset “nothing”").waitFor();
   await page.getByLabel("Dataset", { exact: true }).fill("digits");
+  await page.getByText("there is no dataset “nothing”").waitFor({ state: "detached" });
   await page.getByLabel("Version", { exact: true }).selectOption({ label: "latest: the newest one when it is mounted" });
   assert.equal(await page.locator("#data-name").inputValue(), "digits");
   await page.locator("#data-name").fill("fresh");
@@ -256,6 +257,26 @@ test("data is added and taken away while a notebook runs, and what is wrong with
   await row("more").getByText("s3://lab/more").waitFor();
   const [sent] = mock.box.notebooks.integrations("n4kq0z81").items.filter(({ name }) => name === "more");
   assert.deepEqual([sent.s3.secretAccessKey, sent.s3.endpoint, sent.s3.region], ["secret:S3_KEY", "https://minio.lab.example", null]);
+});
+
+test("while the file is broken, what the session has and has not stays on the page beneath the mistake", async () => {
+  const { notebooks } = mock.box;
+  notebooks.start("n4kq0z81", {});
+  notebooks.answer("n4kq0z81");
+  const data = notebooks.integrations("n4kq0z81");
+  const message = "line 4, column 9, at “lab”, url: there is a colon where none is expected: one is missing in the line before, or the text needs quotes";
+  const [first, ...others] = data.items.filter(({ name }) => name !== "more");
+  notebooks.data.set("n4kq0z81", { hasFile: true, problems: [{ name: null, message }], items: [{ ...first, state: "mounting" }, ...others] });
+  notebooks.s3Sources = false;
+  await page.goto(`${mock.url}/notebooks/n4kq0z81/data`);
+  await page.getByText("line 4, column 9, at “lab”, url").waitFor();
+  await page.getByText("the session keeps what it says below").waitFor();
+  const row = (name) => page.locator(`tr[data-name="${name}"]`);
+  await row("lab").getByText("failed").waitFor();
+  await row(first.name).getByText("mounting").waitFor();
+  assert.equal(await button("Add an S3 source").isDisabled(), true);
+  await picture(page, "notebook-data-broken-file");
+  notebooks.s3Sources = true;
 });
 
 test("a notebook without data says how to get some", async () => {

@@ -285,12 +285,10 @@ fn a_link_that_somebody_planted_is_not_followed() {
     mounted(&daemon, &id, "x");
 }
 
-#[test]
-fn a_public_dataset_of_another_team_comes_while_it_runs_and_nothing_else_of_that_team() {
-    let mut daemon = Daemon::start();
+/// Makes another team and a person of it; returns their key.
+fn stranger(daemon: &mut Daemon) -> String {
     let key = daemon.post("/keys", &json!({"name": "other", "scope": "admin"}));
     let token = key.body["key"].as_str().or(key.body["token"].as_str()).unwrap().to_owned();
-    // Another team and a person of it, whose key that is now.
     daemon.kill();
     let database = rusqlite::Connection::open(daemon.data().join("gradientd.db")).unwrap();
     database
@@ -301,12 +299,20 @@ fn a_public_dataset_of_another_team_comes_while_it_runs_and_nothing_else_of_that
         .unwrap();
     drop(database);
     daemon.restart(&[]);
+    token
+}
+
+fn good(reply: Reply) -> Value {
+    assert!((200..300).contains(&reply.status), "{} {}", reply.status, reply.text());
+    reply.json()
+}
+
+#[test]
+fn a_public_dataset_of_another_team_comes_while_it_runs_and_nothing_else_of_that_team() {
+    let mut daemon = Daemon::start();
+    let token = stranger(&mut daemon);
     let ask = |method: &str, path: &str| {
         daemon.ask_as_nobody(method, &format!("/api/v1{path}")).with("Authorization", &format!("Bearer {token}"))
-    };
-    let good = |reply: Reply| {
-        assert!((200..300).contains(&reply.status), "{} {}", reply.status, reply.text());
-        reply.json()
     };
     let id = make(&daemon, &json!({}));
     running(&daemon, &id);
@@ -358,6 +364,58 @@ fn a_public_dataset_of_another_team_comes_while_it_runs_and_nothing_else_of_that
     assert_eq!(inside(&daemon, &id, "cat /datasets/theirs/deep/a; ls /opt/gradientd/linked"), "one");
 }
 
+/// A large version is one whose files are still being put there: it is held up here for as long as a file exists.
+#[cfg(feature = "faults")]
+#[test]
+fn a_large_version_of_another_team_holds_up_nobody_and_goes_with_its_session() {
+    let mut daemon = Daemon::start();
+    let token = stranger(&mut daemon);
+    let hold = daemon.data().join("hold");
+    std::fs::write(&hold, "").unwrap();
+    daemon.kill();
+    daemon.restart(&[("GRADIENTD_HOLD", &format!("notebook_data.take:{}", hold.display()))]);
+    let ask = |method: &str, path: &str| {
+        daemon.ask_as_nobody(method, &format!("/api/v1{path}")).with("Authorization", &format!("Bearer {token}"))
+    };
+    let made = good(ask("POST", "/datasets").json(&json!({"name": "large"})).send());
+    let dataset = made["id"].as_str().unwrap().to_owned();
+    let made = good(ask("POST", &format!("/datasets/{dataset}/versions")).json(&json!({})).send());
+    let version = Version { dataset: dataset.clone(), version: made["version"].as_str().unwrap().to_owned() };
+    good(ask("PUT", &version.file("a")).body("application/octet-stream", "one").send());
+    good(ask("POST", &version.at("/commit")).json(&json!({})).send());
+    daemon.filled("near", &[("a", b"here")]);
+    let [id, other] = [0; 2].map(|_| make(&daemon, &json!({})));
+    for id in [&id, &other] {
+        running(&daemon, id);
+    }
+    good(ask("PATCH", &format!("/datasets/{dataset}")).json(&json!({"public": true})).send());
+
+    add(&daemon, &id, "theirs", "gradient/large");
+    wait_for(&daemon, &id, "theirs", "mounting", |item| item["state"] == "mounting");
+    // In its own session and in others all else comes and goes.
+    for id in [&id, &other] {
+        add(&daemon, id, "near", "near");
+        mounted(&daemon, id, "near");
+        assert_eq!(inside(&daemon, id, "cat /datasets/near/a"), "here");
+    }
+    take_away(&daemon, &other, "near");
+    wait_until_gone(&daemon, &other, "near");
+    assert_eq!(item(&data(&daemon, &id), "theirs")["state"], "mounting");
+    // A session that ends meanwhile gets nothing any more.
+    add(&daemon, &other, "theirs", "gradient/large");
+    wait_for(&daemon, &other, "theirs", "mounting", |item| item["state"] == "mounting");
+    let session = look(&daemon, &other)["session"]["id"].as_str().unwrap().to_owned();
+    stop(&daemon, &other);
+
+    std::fs::remove_file(&hold).unwrap();
+    mounted(&daemon, &id, "theirs");
+    assert_eq!(inside(&daemon, &id, "cat /datasets/theirs/a"), "one");
+    let linked = daemon.data().join("runs").join(&session).join("linked");
+    assert_eq!(std::fs::read_dir(linked).unwrap().count(), 0);
+    take_away(&daemon, &id, "theirs");
+    wait_until_let_go(&daemon, &version);
+}
+
 #[test]
 fn a_version_on_s3_is_brought_here_while_it_runs() {
     let daemon = Daemon::start();
@@ -404,6 +462,17 @@ fn an_s3_source_names_its_key_and_never_shows_it() {
     running(&daemon, &id);
     wait_for(&daemon, &id, "lab", "an answer", |item| ["failed", "mounted"].contains(&item["state"].as_str().unwrap()));
     assert!(!daemon.log().contains("wJalr") && !data(&daemon, &id).to_string().contains("wJalr"));
+    // While the file is broken it stays where it is, beneath the mistake.
+    let whole = inside(&daemon, &id, &format!("cat {FILE}"));
+    write(&daemon, &id, &format!("{whole}\n  - broken"));
+    let broken = daemon.wait_until("the mistake", || {
+        let now = look(&daemon, &id)["dataProblems"].clone();
+        now.as_array().unwrap().iter().any(|problem| problem["name"].is_null()).then(|| data(&daemon, &id))
+    });
+    assert!(broken["problems"][0]["message"].as_str().unwrap().starts_with("line "), "{broken:#}");
+    let lab = broken["items"].as_array().unwrap().iter().find(|item| item["name"] == "lab").unwrap();
+    assert!(["failed", "mounted"].contains(&lab["state"].as_str().unwrap()), "{lab:#}");
+    write(&daemon, &id, &whole);
     let file = daemon.ask("GET", &format!("/api/v1/files/{id}/content/.gradient/settings.yaml")).send();
     assert_eq!((file.status, file.text().contains("secret:LAB_S3")), (200, true), "{}", file.text());
 }

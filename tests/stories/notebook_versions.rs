@@ -187,9 +187,11 @@ fn what_a_container_plants_while_it_is_read_brings_nothing_of_the_host() {
     );
     let id = notebook(&daemon, &swap);
     let dataset = daemon.dataset("planted");
-    for paths in [json!(["a"]), json!([]), json!(["a/file"])].iter().cycle().take(12) {
-        let begun =
-            daemon.post(&format!("/datasets/{dataset}/versions"), &json!({"from": {"root": id, "paths": paths}}));
+    let chosen = [json!({"paths": ["a"]}), json!({}), json!({"paths": ["a/file"]})];
+    for chosen in chosen.iter().cycle().take(12) {
+        let mut from = chosen.clone();
+        from["root"] = json!(id);
+        let begun = daemon.post(&format!("/datasets/{dataset}/versions"), &json!({ "from": from }));
         if begun.status == 404 {
             continue;
         }
@@ -205,6 +207,8 @@ fn what_a_container_plants_while_it_is_read_brings_nothing_of_the_host() {
         (json!({"root": id, "paths": ["b/link/file"]}), "file_not_found"),
         (json!({"root": id, "paths": ["../x"]}), "bad_path"),
         (json!({"root": id, "paths": ["none"]}), "file_not_found"),
+        (json!({"root": id, "paths": []}), "nothing_chosen"),
+        (json!({"root": id, "paths": ["b", "b"]}), "chosen_twice"),
         (json!({"root": "n000000000"}), "notebook_not_found"),
     ] {
         let refused = daemon.post(&format!("/datasets/{dataset}/versions"), &json!({"from": from}));
@@ -231,6 +235,13 @@ fn a_file_that_somebody_writes_to_is_named_and_leaves_a_draft_without_its_tag() 
     let draft = daemon.version(&version);
     assert_eq!((&draft["state"], &draft["tags"], &draft["files"]), (&json!("uncommitted"), &json!([]), &json!(0)));
     let empty = notebook(&daemon, "mkdir -p only/empty; exec sleep 1000");
+    daemon.wait_until("its directories", || {
+        (daemon.get(&format!("/files/{empty}/entry?path=only/empty")).status == 200).then_some(())
+    });
+    for from in [json!({"root": empty, "beneath": "only/empty"}), json!({"root": empty, "paths": ["only/empty"]})] {
+        let refused = daemon.post(&format!("/datasets/{dataset}/versions"), &json!({"from": from, "commit": true}));
+        assert_eq!((refused.status, &refused.body["code"]), (422, &json!("nothing_chosen")), "{from}: {refused:?}");
+    }
     let (_, import) = daemon.wait_until("its directories", || {
         let begun =
             daemon.post(&format!("/datasets/{dataset}/versions"), &json!({"from": {"root": empty, "paths": ["only"]}}));

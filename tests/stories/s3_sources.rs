@@ -230,6 +230,18 @@ fn a_daemon_that_is_killed_leaves_the_files_readable_and_finds_them_again() {
     assert_eq!(docker(&["inspect", "-f", "{{.Id}}", &servers(&daemon)[0]]), server, "the same program serves it");
     wait_for_object(&daemon, &s3, "raw/alone.txt", "alone\n");
 
+    // Also where the file broke meanwhile, so that nobody can know what it asked for.
+    run_in(&container, "0", "echo '  - broken' >> /notebooks/.gradient/settings.yaml");
+    daemon.kill();
+    daemon.restart(&[]);
+    daemon.wait_until("the mistake is told", || {
+        look(&daemon, &id)["dataProblems"].as_array().filter(|problems| !problems.is_empty()).map(|_| ())
+    });
+    assert_eq!(run_in(&container, "0", "cat /datasets/lab/first.txt"), "from the bucket");
+    run_in(&container, "0", &format!("printf '{file}' > /notebooks/.gradient/settings.yaml"));
+    wait_until_mounted(&daemon, &id);
+    assert_eq!(docker(&["inspect", "-f", "{{.Id}}", &servers(&daemon)[0]]), server, "it was left at work");
+
     // Its program dies, and its mount is left behind dead.
     docker(&["kill", &server]);
     daemon.wait_until("another program serves it", || {
@@ -284,6 +296,32 @@ fn wherever_the_daemon_is_killed_one_program_serves_a_place_and_none_is_left() {
         assert_eq!(daemon.containers(), Vec::<String>::new(), "{point}");
     }
     assert_eq!(std::fs::read_to_string(s3.bucket().join("raw/first.txt")).unwrap(), "from the bucket");
+}
+
+#[test]
+fn an_admin_switches_places_on_s3_off_and_on_again() {
+    let Some(mut daemon) = box_with_sources() else { return };
+    let s3 = bucket();
+    set_secret(&daemon, secret());
+    let id = start(&daemon);
+    add(&daemon, &id, &s3.source(&s3.endpoint(), "raw"));
+    wait_until_mounted(&daemon, &id);
+    daemon.kill();
+    daemon.restart(&[("GRADIENTD_S3_SOURCES__ENABLED", "false")]);
+    let words = wait_until_failed(&daemon, &id);
+    assert!(words.contains("s3_sources.enabled"), "{words}");
+    wait_until_gone(&daemon);
+    let body = s3.source(&s3.endpoint(), "raw");
+    let refused = daemon.put(&format!("/notebooks/{id}/integrations/more"), &body);
+    assert_eq!((refused.status, &refused.body["code"]), (409, &json!("s3_sources_off")), "{refused:?}");
+    assert_eq!(daemon.get(&format!("/notebooks/{id}/integrations")).body["s3Sources"], json!(false));
+    let doctor =
+        String::from_utf8(daemon.run_as(&["doctor"], &[("GRADIENTD_S3_SOURCES__ENABLED", "false")]).stdout).unwrap();
+    assert!(doctor.contains("switched off for notebooks"), "{doctor}");
+    daemon.kill();
+    daemon.restart(&[("GRADIENTD_S3_SOURCES__ENABLED", "true")]);
+    wait_until_mounted(&daemon, &id);
+    assert!(s3.bucket().join("raw/first.txt").exists());
 }
 
 #[test]
