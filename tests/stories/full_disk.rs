@@ -45,6 +45,13 @@ impl Disk {
         }
     }
 
+    /// Fills all that is free but the last `left` bytes, which may be less than the daemon wants.
+    pub fn fill_all_but(&self, left: u64) {
+        self.fill(usize::MAX);
+        let file = File::options().write(true).open(self.filler()).unwrap();
+        file.set_len(file.metadata().unwrap().len().checked_sub(left).unwrap()).unwrap();
+    }
+
     pub fn free(&self) {
         std::fs::remove_file(self.filler()).unwrap();
     }
