@@ -132,30 +132,47 @@ fn put(daemon: &Daemon, version: &Version, key: &str) -> String {
     signed(daemon, version, "putObject", &json!({ "Key": key, "ContentType": "text/plain" }))
 }
 
+/// Joins the parts of a file.
+fn joined(daemon: &Daemon, version: &Version, key: &str, upload: &str, tags: &[String]) -> Reply {
+    let parts: Vec<_> = tags.iter().enumerate().map(|(at, tag)| json!({ "ETag": tag, "PartNumber": at + 1 })).collect();
+    let whole = json!({ "Key": key, "UploadId": upload, "MultipartUpload": { "Parts": parts } });
+    let place = format!("/gradient/datasets/{}/versions/{}/s3/preSignedUrls", version.dataset, version.version);
+    let calls = json!({ "calls": [{ "method": "completeMultipartUpload", "params": whole }] });
+    daemon.ask("POST", &place).json(&calls).send()
+}
+
 fn sent(daemon: &Daemon, url: &str, bytes: &[u8]) -> Reply {
     daemon.ask_as_nobody("PUT", url).body("text/plain", bytes).send()
 }
 
 #[test]
 fn a_signed_url_takes_no_more_than_a_file_or_a_team_may_have() {
-    let daemon = Daemon::start_with(&[("GRADIENTD_STORAGE__FILE", "1MiB"), ("GRADIENTD_STORAGE__TEAM_QUOTA", "3MiB")]);
+    let daemon = Daemon::start_with(&[("GRADIENTD_STORAGE__FILE", "1MiB"), ("GRADIENTD_STORAGE__TEAM_QUOTA", "40MiB")]);
     let version = daemon.draft(&daemon.dataset("d"));
     let (fits, larger) = (noise(1, 1 << 20), noise(2, (1 << 20) + 1));
     let refused = sent(&daemon, &put(&daemon, &version, "/larger"), &larger);
     assert!(words(&refused, "a larger file").contains("larger than 1048576 bytes"), "{}", refused.text());
     let upload = signed(&daemon, &version, "createMultipartUpload", &json!({ "Key": "parts" }));
-    let part = json!({ "Key": "parts", "UploadId": upload, "PartNumber": 1 });
-    let refused = sent(&daemon, &signed(&daemon, &version, "uploadPart", &part), &larger);
-    words(&refused, "a larger part");
+    let part = |number: u32, bytes: &[u8]| {
+        let part = json!({ "Key": "parts", "UploadId": upload, "PartNumber": number });
+        sent(&daemon, &signed(&daemon, &version, "uploadPart", &part), bytes)
+    };
+    words(&part(1, &larger), "a larger part");
+    // Two that fit make a whole that does not.
+    let tags = [1, 2].map(|number| part(number, &fits).header("etag").unwrap().replace('"', ""));
+    let refused = joined(&daemon, &version, "parts", &upload, &tags);
+    assert!(words(&refused, "a larger whole").contains("larger"), "{}", refused.text());
     assert!(daemon.files(&version).is_empty());
 
-    let urls = ["/a", "/b", "/c", "/d"].map(|key| put(&daemon, &version, key));
-    let taken: Vec<_> = urls.iter().map(|url| sent(&daemon, url, &fits)).collect();
-    let full: Vec<_> = taken.iter().filter(|reply| reply.status != 200).collect();
-    assert!(!full.is_empty() && full.len() < 4, "{taken:?}");
+    let urls: Vec<_> = (0..50).map(|n| put(&daemon, &version, &format!("/{n}"))).collect();
+    let sent: Vec<_> = urls.iter().map(|url| sent(&daemon, url, &fits)).collect();
+    assert_eq!(sent[0].status, 200, "{}", sent[0].text());
+    let full: Vec<_> = sent.iter().filter(|reply| reply.status != 200).collect();
+    assert!(!full.is_empty(), "50 MiB of 40");
     for reply in full {
-        let said = reply.json()["error"]["message"].as_str().unwrap_or_default().to_owned();
-        assert!(reply.status != 500 && !said.is_empty(), "{} {}", reply.status, reply.text());
+        let body = reply.json();
+        assert_eq!((reply.status, &body["error"]["name"]), (507, &json!("quota_exceeded")), "{}", reply.text());
+        assert!(body["error"]["message"].as_str().unwrap().contains("of the 40 MiB that it may"), "{}", reply.text());
     }
 }
 
@@ -224,11 +241,7 @@ fn what_is_cut_off_leaves_nothing_and_is_sent_again_to_the_same_url() {
             })
             .to_vec();
     }
-    let parts: Vec<_> = tags.iter().enumerate().map(|(at, tag)| json!({ "ETag": tag, "PartNumber": at + 1 })).collect();
-    let whole = json!({ "Key": "parts", "UploadId": upload, "MultipartUpload": { "Parts": parts } });
-    let place = format!("/gradient/datasets/{}/versions/{}/s3/preSignedUrls", version.dataset, version.version);
-    let calls = json!({ "calls": [{ "method": "completeMultipartUpload", "params": whole }] });
-    let reply = daemon.ask("POST", &place).json(&calls).send();
+    let reply = joined(&daemon, &version, "parts", &upload, &tags);
     assert_eq!(reply.status, 200, "{}", reply.text());
     let hashes = [("file".to_owned(), blake3_of(&file)), ("parts".to_owned(), blake3_of(&[first, second].concat()))];
     assert_eq!(daemon.read_back(&version), BTreeMap::from(hashes));
