@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
+    clusters,
     job_wire::{ports, variables},
     workspace, workspace_upload,
 };
@@ -23,7 +24,7 @@ pub const SINGLE_NODE: u32 = 1;
 /// Where a run's artifacts are, which the cloud let one choose.
 const ARTIFACTS: &str = "/artifacts";
 
-/// What an experiment is asked to be. What this box has no use for (`isPreemptible`, `clusterId`, …) is left
+/// What an experiment is asked to be. What this box has no use for (`isPreemptible`, …) is left
 /// unread. It holds passwords, so it is never printed.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -50,15 +51,18 @@ pub struct ExperimentWire {
     datasets: Option<Vec<DatasetWire>>,
     model_type: Option<String>,
     model_path: Option<String>,
+    cluster_id: Option<String>,
 }
 
 /// A dataset to read: one of this box by its id, or what lies at an address.
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct DatasetWire {
     id: Option<String>,
     uri: Option<String>,
     name: Option<String>,
+    version_id: Option<String>,
+    etag: Option<String>,
 }
 
 impl ExperimentWire {
@@ -67,6 +71,7 @@ impl ExperimentWire {
         if self.experiment_type_id.unwrap_or(SINGLE_NODE) != SINGLE_NODE {
             return Err(many_nodes());
         }
+        clusters::require(self.cluster_id.as_deref().unwrap_or_default())?;
         self.refuse_elsewhere()?;
         let env = variables("experimentEnv", self.experiment_env)?;
         let workspace =
@@ -135,7 +140,23 @@ fn workspace(
 
 fn datasets(wanted: Vec<DatasetWire>) -> Result<Vec<DraftMount>, Problem> {
     let mount = |(at, dataset): (usize, DatasetWire)| match (given(dataset.id), given(dataset.uri)) {
-        (Some(reference), None) => Ok(DraftMount { reference, name: given(dataset.name) }),
+        // The run would read whatever is there now.
+        (Some(_), None) if given(dataset.etag).is_some() => {
+            let detail =
+                "an ETag is of an object on S3: leave --datasetEtag out, and name a version by --datasetVersionId";
+            Err(Problem::invalid("not_here", format!("datasets[{at}].etag"), detail))
+        }
+        (Some(id), None) => {
+            let reference = match given(dataset.version_id) {
+                Some(version) if id.contains(':') => {
+                    let detail = format!("“{id}” names a version already: leave --datasetVersionId {version} out");
+                    return Err(Problem::invalid("bad_reference", format!("datasets[{at}].versionId"), detail));
+                }
+                Some(version) => format!("{id}:{version}"),
+                None => id,
+            };
+            Ok(DraftMount { reference, name: given(dataset.name) })
+        }
         (_, Some(_)) => {
             let detail = "a run does not read from an address on this box: import the files into a dataset first, and name that by --datasetId";
             Err(Problem::invalid("not_here", format!("datasets[{at}].uri"), detail))
@@ -225,6 +246,17 @@ mod tests {
     }
 
     #[test]
+    fn a_version_is_named_with_the_dataset_or_beside_it() {
+        let reference = |dataset: Value| {
+            let made = experiment(json!({ "container": "a", "datasets": [dataset] })).unwrap();
+            made.draft.datasets.unwrap().remove(0).reference
+        };
+        assert_eq!(reference(json!({ "id": "words", "versionId": "abcdefg" })), "words:abcdefg");
+        assert_eq!(reference(json!({ "id": "words:abcdefg", "versionId": "" })), "words:abcdefg");
+        assert_eq!(reference(json!({ "id": "words" })), "words");
+    }
+
+    #[test]
     fn a_workspace_that_was_sent_is_known_by_its_address() {
         let wire = json!({ "workspaceUrl": "s3://gradientd-workspaces/up0123456789abcdef/workspace.zip" });
         let workspace = experiment(wire).unwrap().draft.workspace;
@@ -240,6 +272,9 @@ mod tests {
             (json!({ "workspaceUrl": "s3://bucket/w.zip" }), "git repository"),
             (json!({ "datasets": [{ "uri": "s3://bucket/data" }] }), "--datasetId"),
             (json!({ "datasets": [{ "name": "n" }] }), "--datasetId"),
+            (json!({ "datasets": [{ "id": "words", "etag": "e" }] }), "--datasetEtag"),
+            (json!({ "datasets": [{ "id": "words:latest", "versionId": "v" }] }), "names a version already"),
+            (json!({ "clusterId": "clg07azjl" }), "its id is box"),
             (json!({ "command": "%" }), "Base64"),
             (json!({ "container": "a:1", "registryUrl": "reg.example" }), "reg.example/"),
             (json!({ "experimentEnv": [] }), "experimentEnv"),

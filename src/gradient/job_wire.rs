@@ -18,7 +18,7 @@ use crate::{
 /// The image of a job that names none: the cloud's.
 const CONTAINER: &str = "paperspace/tensorflow-python";
 
-/// What a job is asked to be. What this box has no use for (`isPreemptible`, `cluster`, …) is left
+/// What a job is asked to be. What this box has no use for (`isPreemptible`, `nodeAttrs`, …) is left
 /// unread. It holds passwords, so it is never printed.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -40,6 +40,9 @@ pub struct JobWire {
     datasets: String,
     build_only: String,
     registry_target: String,
+    experiment_id: String,
+    /// By its name.
+    cluster: String,
     cluster_id: String,
 }
 
@@ -57,7 +60,8 @@ impl JobWire {
     /// names.
     pub fn draft(self, upload: Option<UploadId>, project: Option<String>) -> Result<JobDraft, Problem> {
         clusters::require(&self.cluster_id)?;
-        self.refuse_pushes()?;
+        clusters::require(&self.cluster)?;
+        self.refuse_elsewhere()?;
         let env = self.env()?;
         let (outputs, datasets): (Vec<_>, Vec<_>) =
             json::<Vec<DatasetWire>>("datasets", &self.datasets)?.into_iter().partition(|dataset| dataset.output);
@@ -93,7 +97,12 @@ impl JobWire {
         })
     }
 
-    fn refuse_pushes(&self) -> Result<(), Problem> {
+    /// Refuses what would be passed over to the owner's loss.
+    fn refuse_elsewhere(&self) -> Result<(), Problem> {
+        if !self.experiment_id.is_empty() {
+            let detail = "an experiment makes its runs itself: start it, or leave --experimentId out";
+            return Err(Problem::invalid("not_here", "experimentId", detail));
+        }
         if is_true(&self.build_only) {
             let detail = "this box builds an image only to run it: leave --buildOnly out";
             return Err(Problem::invalid("not_here", "buildOnly", detail));
@@ -238,6 +247,7 @@ mod tests {
             ("datasets", r#"[{"name": "x"}]"#),
             ("buildOnly", "True"),
             ("registryTarget", "example.com/me/image"),
+            ("experimentId", "e0123456789abc"),
         ] {
             let Err(problem) = draft(&[(field, value)]) else { panic!("{field} {value}") };
             assert_eq!(problem.status(), 422, "{field} {value}");

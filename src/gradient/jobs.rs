@@ -204,6 +204,7 @@ mod tests {
         for (query, status) in [
             (("projectId", "pnone"), 404),
             (("clusterId", "clg07azjl"), 404),
+            (("cluster", "Public Cluster"), 404),
             (("workspaceFileName", "workspace.zip"), 422),
             (("workspaceFileName", "s3://bucket/w.zip"), 422),
             (("workspaceFileName", "git@github.com:a/b.git"), 422),

@@ -59,6 +59,8 @@ mod tensorboard_view;
 mod tensorboards;
 mod versions;
 mod web;
+#[cfg(test)]
+mod who_may;
 mod workspace;
 mod workspace_upload;
 

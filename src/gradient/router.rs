@@ -24,7 +24,7 @@ use crate::{
 const SECRET_ENTITIES: [&str; 3] = ["teams", "projects", "clusters"];
 
 /// The routes that need a key. A new command is added here.
-fn closed_routes() -> Router<Services> {
+pub(super) fn closed_routes() -> Router<Services> {
     let mut routes = Router::new();
     for entity in SECRET_ENTITIES {
         routes = routes

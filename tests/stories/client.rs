@@ -61,15 +61,21 @@ impl Client {
 
     /// Runs a command in the user's directory and waits for its end.
     pub fn run(&self, args: &[&str]) -> Said {
-        self.run_program("gradient", args)
+        self.run_program("gradient", args, "")
+    }
+
+    /// Runs a command that asks something, and answers it.
+    pub fn answering(&self, args: &[&str], answers: &str) -> Said {
+        self.run_program("gradient", args, answers)
     }
 
     /// Runs a Python script that uses the SDK.
     pub fn python(&self, script: &str) -> Said {
-        self.run_program("python", &["-c", script])
+        self.run_program("python", &["-c", script], "")
     }
 
-    fn run_program(&self, program: &str, args: &[&str]) -> Said {
+    fn run_program(&self, program: &str, args: &[&str], answers: &str) -> Said {
+        std::fs::write(self.home().join(".in"), answers).unwrap();
         let mut child = Command::new(environments().join(self.version).join("bin").join(program))
             .args(args)
             .env_clear()
@@ -81,7 +87,7 @@ impl Client {
             .env("PAPERSPACE_USE_CONSOLE_COLORS", "false")
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(self.home())
-            .stdin(Stdio::null())
+            .stdin(std::fs::File::open(self.home().join(".in")).unwrap())
             .stdout(self.spill("out"))
             .stderr(self.spill("err"))
             .spawn()

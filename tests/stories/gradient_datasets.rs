@@ -115,9 +115,12 @@ fn a_tree_goes_to_the_disk_of_the_box_and_comes_back_with_both_clients() {
         let client = Client::of(&daemon, version);
         let name = format!("tree-{version}");
         let reference = there_and_back(&daemon, &client, &managed(&daemon), &name);
-        // What is committed stays as it is, although the client says nothing of what it could not put.
+        // What is committed stays as it is.
         fs::write(client.home().join("late"), "late").unwrap();
-        client.run(&["datasets", "files", "put", "--id", &reference, "--source-path", "late"]);
+        for args in [&["put", "--source-path", "late"][..], &["delete", "--path", "a.txt"]] {
+            let words = client.is_refused(&[&["datasets", "files"], args, &["--id", &reference]].concat());
+            assert!(words.contains("is committed and never changes again"), "{words}");
+        }
         assert!(!daemon.read_back(&version_of(&reference)).contains_key("late"));
         // A job reads it.
         let job = daemon.run_with(
@@ -161,9 +164,38 @@ fn a_tree_goes_to_a_bucket_and_comes_back_with_both_clients() {
         let details = client.says(&["storageProviders", "details", "--id", &provider]);
         assert!(details.contains(&text("bucket")) && !details.contains(&text("secretAccessKey")), "{details}");
         client.says(&["storageProviders", "update", "s3", "--id", &provider, "--name", &format!("renamed {version}")]);
+        let update = |option: &str, value: &str| {
+            let said = client.run(&["storageProviders", "update", "s3", "--id", &provider, option, value]);
+            assert!(said.code == Some(0) && !said.err.contains("Traceback"), "{option}: {said:?}");
+            said.err
+        };
+        for (option, key) in [
+            ("--bucket", "bucket"),
+            ("--accessKey", "accessKeyId"),
+            ("--secretAccessKey", "secretAccessKey"),
+            ("--endpoint", "endpoint"),
+            ("--region", "region"),
+        ] {
+            let complaint = update(option, &text(key));
+            assert!(!complaint.contains("Failed"), "{option}: {complaint}");
+        }
+        update("--signatureVersion", "v4");
+        for (option, wrong) in
+            [("--secretAccessKey", "wr0ng"), ("--bucket", "none"), ("--endpoint", "http://127.0.0.1:1")]
+        {
+            let complaint = update(option, wrong);
+            assert!(complaint.contains("Failed to fetch data: "), "{option}: {complaint}");
+        }
         let reference = there_and_back(&daemon, &client, &provider, &format!("in-a-bucket-{version}"));
         assert!(client.is_refused(&["storageProviders", "delete", "--id", &provider]).contains("dataset"));
         client.says(&["datasets", "delete", "--id", &version_of(&reference).dataset]);
+        // What was put into it is still there; one that holds nothing goes at once.
+        let words = client.is_refused(&["storageProviders", "delete", "--id", &provider]);
+        assert!(words.contains("/storage/gc"), "{words}");
+        let empty = daemon.post("/storage-providers", &s3.provider(&format!("empty-{version}"))).body["id"].clone();
+        let empty = empty.as_str().unwrap();
+        client.says(&["storageProviders", "delete", "--id", empty]);
+        assert!(client.is_refused(&["storageProviders", "details", "--id", empty]).contains(empty));
     }
     assert!(!daemon.log().contains(s3.provider("x")["secretAccessKey"].as_str().unwrap()));
 }
@@ -280,10 +312,15 @@ fn each_mistake_with_a_dataset_reads_clearly_at_the_terminal() {
         assert!(words.contains("version") || words.contains("none"), "{words}");
         let words = client.is_refused(&["datasets", "tags", "set", "--id", &format!("{dataset}:none"), "--name", "t"]);
         assert!(words.contains("none"), "{words}");
-        // Looking for a file that is not there finds nothing, and ends.
-        let said =
-            client.run(&["datasets", "files", "get", "--id", &draft, "--source-path", "nothing", "--target-path", "t"]);
-        assert!(said.code.is_some(), "{said:?}");
+        // Looking for what is not there says so, and ends.
+        for nothing in ["nothing", "nothing/"] {
+            let args = ["datasets", "files", "get", "--id", &draft, "--source-path", nothing, "--target-path", "t"];
+            let words = client.is_refused(&args);
+            assert!(words.contains("there is no file or directory “nothing”"), "{words}");
+            assert!(!client.home().join("t").exists());
+        }
+        let listed = client.says(&["datasets", "files", "list", "--id", &draft, "--path", "nothing"]);
+        assert!(listed.contains("No data found"), "{listed}");
         let looker = daemon.post("/keys", &json!({"name": "looker", "scope": "read"})).body;
         let looker = Client::with_key(&daemon, version, looker["key"].as_str().unwrap());
         let words = looker.is_refused(&["datasets", "versions", "create", "--id", &dataset]);
@@ -317,4 +354,35 @@ print(project, dataset, version, [secret.name for secret in gradient.SecretsClie
         assert_eq!(project["name"], format!("sdk {version}"));
         assert_eq!(daemon.get(&format!("/datasets/{}/versions/{}", ids[1], ids[2])).body["message"], "m");
     }
+}
+
+/// The limits from which 1.11.0 sends a file in parts, and how large they are, are 500 MB and 15 MB.
+#[test]
+fn the_parts_of_the_older_client_make_one_file_and_the_last_may_be_empty() {
+    let daemon = Daemon::start();
+    let client = Client::of(&daemon, VERSIONS[0]);
+    let (_, draft) = draft(&client, "parts", &managed(&daemon));
+    let files = [("whole", noise(7, 2_000_000)), ("odd", noise(8, 2_000_001))];
+    for (name, bytes) in &files {
+        fs::write(client.home().join(name), bytes).unwrap();
+    }
+    let script = format!(
+        r#"
+import sys
+from gradient.commands import datasets
+from gradient.main import main
+put = datasets.PutDatasetFilesCommand._put
+smaller = {{5e8: 1e6, 15e6: 1e6}}
+constants = [smaller.get(c, c) if isinstance(c, float) else c for c in put.__code__.co_consts]
+assert constants.count(1e6) == 2, constants
+put.__code__ = put.__code__.replace(co_consts=tuple(constants))
+sys.argv = ["gradient", "datasets", "files", "put", "--id", "{draft}", "--source-path", "whole", "--source-path", "odd"]
+main()
+"#
+    );
+    let said = client.python(&script);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let hashes = files.map(|(name, bytes)| (name.to_owned(), blake3_of(&bytes)));
+    assert_eq!(daemon.read_back(&version_of(&draft)), BTreeMap::from(hashes), "{said:?}");
+    assert_eq!(daemon.log().matches("PUT /gradient/parts/").count(), 6, "two, and one that is empty or a byte");
 }

@@ -187,6 +187,11 @@ fn each_mistake_with_an_experiment_reads_clearly_at_the_terminal() {
         (&["--command", "true", "--workspace", "s3://bucket/code.zip"], "git repository"),
         (&["--command", "true", "--artifactDirectory", "/out"], "/artifacts"),
         (&["--command", "true", "--registryUsername", "ada"], "registryPassword"),
+        (&["--command", "true", "--registryUrl", "https://reg.example/v1/"], "registryUrl names reg.example"),
+        (&["--command", "true", "--clusterId", "clg07azjl"], "its id is box"),
+        (&["--command", "true", "--datasetId", "words", "--datasetVersionId", "none"], "words"),
+        (&["--command", "true", "--datasetId", "words", "--datasetEtag", "e"], "--datasetEtag"),
+        (&["--command", "true", "--workingDirectory", "src"], "workingDirectory"),
     ] {
         for verb in ["create", "run"] {
             let words = refused(verb, &project, args);
@@ -250,6 +255,42 @@ fn each_mistake_with_an_experiment_reads_clearly_at_the_terminal() {
     let said = client.is_refused(&["experiments", "hyperparameters", "list"]);
     assert!(said.contains("not on this box yet"), "{said}");
     assert!(daemon.list("/experiments").is_empty() && daemon.list("/jobs").is_empty(), "nothing is left of mistakes");
+}
+
+#[test]
+fn what_an_experiment_is_told_is_kept_as_it_was_said() {
+    let daemon = Daemon::start();
+    let client = client(&daemon);
+    let project = project(&daemon, "p");
+    let input = daemon.filled("words", &[("w.txt", b"one")]);
+    let spec = |args: &[&str]| {
+        let id = create(&client, &project, args);
+        daemon.get(&format!("/experiments/{id}")).body["spec"].clone()
+    };
+    let mut args = vec!["--command", "true", "--workingDirectory", "/tmp", "--tags", "a,b"];
+    args.extend(["--datasetId", "words", "--datasetVersionId", &input.version]);
+    args.extend(["--datasetVolumeKind", "dynamic", "--datasetVolumeSize", "5"]);
+    args.extend([
+        "--workspace",
+        "http://127.0.0.1:1/code.git",
+        "--workspaceUsername",
+        "git",
+        "--workspacePassword",
+        "w0rd",
+    ]);
+    // Of an option that is given twice, the client takes the last.
+    args.extend(["--container", "reg.example/mine:1", "--registryUrl", "https://reg.example/v1/"]);
+    args.extend(["--registryUsername", "ada", "--registryPassword", "pa55"]);
+    let kept = spec(&args);
+    assert_eq!((&kept["workingDirectory"], &kept["tags"]), (&json!("/tmp"), &json!(["a", "b"])), "{kept:#}");
+    assert_eq!(kept["datasets"][0]["ref"], format!("words:{}", input.version), "{kept:#}");
+    let workspace = json!({"git": "http://127.0.0.1:1/code.git", "username": "git"});
+    assert_eq!((&kept["workspace"], &kept["registryUsername"]), (&workspace, &json!("ada")), "{kept:#}");
+    let beside = spec(&["--command", "true", "--workspace", "http://git:w0rd@127.0.0.1:1/code.git"]);
+    assert_eq!(beside["workspace"], workspace, "{beside:#}");
+    for word in ["pa55", "w0rd"] {
+        assert!(!kept.to_string().contains(word) && !daemon.log().contains(word), "{kept:#}");
+    }
 }
 
 #[test]

@@ -62,6 +62,7 @@ fn an_experiment_has_the_metrics_of_its_latest_run() {
     assert!(found["cpuPercentage"][run].is_array() && found["loss"][run].is_array(), "{found:#}");
     let names = client.says(&["experiments", "metrics", "list", "--id", &experiment]);
     assert!(names.contains("loss"), "{names}");
+    watch(&client, "experiments", &experiment, run);
 }
 
 fn quick() -> Daemon {
@@ -160,8 +161,9 @@ changed(lambda url: url.split("/~")[0] + "/~")
     assert!(!daemon.log().contains("/~1"), "no pass is in the log");
 }
 
-/// Watches in a pseudo-terminal until `until` is on the screen, presses Ctrl-C, and returns what was shown.
-fn watch(client: &Client, id: &str, until: &str) -> Said {
+/// Watches jobs, experiments or notebooks in a pseudo-terminal until `until` is on the screen, presses Ctrl-C,
+/// and returns what was shown.
+pub fn watch(client: &Client, nouns: &str, id: &str, until: &str) -> Said {
     let script = format!(
         r#"
 import os, pty, select, signal, sys, time
@@ -169,7 +171,7 @@ pid, fd = pty.fork()
 if pid == 0:
     os.environ["TERM"] = "xterm"
     os.execv(os.path.join(os.path.dirname(sys.executable), "gradient"),
-             ["gradient", "jobs", "metrics", "stream", "--id", "{id}", "--interval", "1s"])
+             ["gradient", "{nouns}", "metrics", "stream", "--id", "{id}", "--interval", "1s"])
 shown, press, until = b"", None, time.monotonic() + 40
 while time.monotonic() < until:
     if select.select([fd], [], [], 0.2)[0]:
@@ -192,7 +194,10 @@ sys.stdout.write(shown.decode(errors="replace"))
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 "#
     );
-    client.python(&script)
+    let said = client.python(&script);
+    assert!(said.code == Some(1) && said.out.contains("Aborted!"), "{said:?}");
+    assert!(said.out.contains("cpuPercentage") && !said.out.contains("Traceback"), "{said:?}");
+    said
 }
 
 #[test]
@@ -200,9 +205,7 @@ fn a_terminal_shows_values_until_somebody_has_seen_enough() {
     let daemon = quick();
     let client = Client::of(&daemon, VERSION);
     let id = sampled(&daemon);
-    let said = watch(&client, &id, &id);
-    assert!(said.code == Some(1) && said.out.contains("Aborted!"), "{said:?}");
-    assert!(said.out.contains("cpuPercentage") && !said.out.contains("Traceback"), "{said:?}");
+    watch(&client, "jobs", &id, &id);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     client::{Client, VERSIONS, id_after},
     daemon::{BUSYBOX, Daemon},
+    gradient_metrics::watch,
     workspaces::GitServer,
 };
 
@@ -107,8 +108,10 @@ print(next(notebooks.stream_metrics("{id}", interval="1s", built_in_metrics=["cp
     let first = client.python(&script);
     assert!(first.code == Some(0) && first.out.contains(&session) && first.out.contains("cpuPercentage"), "{first:?}");
 
-    client.says(&["notebooks", "tags", "add", "--id", &id, "--tag", "second"]);
-    client.says(&["notebooks", "tags", "remove", "--id", &id, "--tag", "first"]);
+    watch(&client, "notebooks", &id, &session);
+
+    client.says(&["notebooks", "tags", "add", "--id", &id, "--tags", "second,more"]);
+    client.says(&["notebooks", "tags", "remove", "--id", &id, "--tags", "first,more"]);
     assert!(client.says(&["notebooks", "list", "--tag", "second"]).contains(&id));
     assert!(!client.run(&["notebooks", "list", "--tag", "first"]).out.contains(&id));
 
@@ -231,6 +234,39 @@ fn each_mistake_with_a_notebook_reads_clearly_at_the_terminal() {
 }
 
 #[test]
+fn what_a_notebook_is_told_is_kept_as_it_was_said() {
+    let daemon = Daemon::start();
+    let project = project(&daemon, "p");
+    for version in VERSIONS {
+        let client = Client::of(&daemon, version);
+        let mut args = vec!["--isPublic", "--tags", "a,b", "--registryUsername", "ada", "--registryPassword", "pa55"];
+        args.extend([
+            "--workspace",
+            "http://127.0.0.1:1/code.git",
+            "--workspaceUsername",
+            "git",
+            "--workspacePassword",
+        ]);
+        args.push("w0rd");
+        if version == VERSIONS[0] {
+            args.extend(["--containerUser", "1000"]);
+        }
+        let id = create(&client, &project, "127.0.0.1:1/none:1", &args);
+        let notebook = look(&daemon, &id);
+        let spec = &notebook["spec"];
+        assert_eq!((&notebook["public"], &notebook["tags"]), (&json!(true), &json!(["a", "b"])), "{notebook:#}");
+        assert_eq!(spec["workspace"], json!({"git": "http://127.0.0.1:1/code.git", "username": "git"}), "{spec:#}");
+        assert_eq!(spec["registryUsername"], "ada", "{spec:#}");
+        let user = if version == VERSIONS[0] { json!("1000") } else { Value::Null };
+        assert_eq!(spec["user"], user, "{spec:#}");
+        for word in ["pa55", "w0rd"] {
+            assert!(!notebook.to_string().contains(word), "{notebook:#}");
+        }
+    }
+    assert!(!daemon.log().contains("pa55") && !daemon.log().contains("w0rd"));
+}
+
+#[test]
 fn an_image_that_there_is_none_of_ends_in_words() {
     let daemon = Daemon::start();
     let client = Client::of(&daemon, VERSIONS[1]);
@@ -245,17 +281,21 @@ fn an_image_that_there_is_none_of_ends_in_words() {
 #[test]
 fn the_sdk_keeps_a_notebook() {
     let daemon = Daemon::start();
-    let client = Client::of(&daemon, VERSIONS[1]);
-    let script = format!(
-        r#"
+    for version in VERSIONS {
+        let client = Client::of(&daemon, version);
+        let script = format!(
+            r#"
 import gradient, os
 key = os.environ["PAPERSPACE_API_KEY"]
-project = gradient.ProjectsClient(key).create("sdk")
+project = gradient.ProjectsClient(key).create("sdk {version}")
 notebooks = gradient.NotebooksClient(key)
 made = notebooks.create(machine_type="cpu-small", container="{BUSYBOX}", project_id=project, name="sdk",
     command="exec sleep 1000", environment={{"A": "1"}}, shutdown_timeout=3, tags=["a", "b"])
 one = notebooks.get(made)
 print(one.id == made, one.name, one.shutdown_timeout, sorted(one.tags), one.project_handle == project)
+notebooks.add_tags(made, ["c"])
+notebooks.remove_tags(made, ["a"])
+print(notebooks.list_tags([made]) == [{{made: ["b", "c"]}}])
 rows, meta = notebooks.list(tags=["b"], limit=5, offset=0, get_meta=True)
 print([row.id == made for row in rows], meta["total"])
 session = one.job_handle
@@ -263,10 +303,11 @@ notebooks.stop(session)
 notebooks.delete(made)
 print(notebooks.list(limit=5, offset=0, tags=[]))
 "#
-    );
-    let said = client.python(&script);
-    assert!(said.code == Some(0), "{said:?}");
-    for line in ["True sdk 3 ['a', 'b'] True", "[True] 1", "[]"] {
-        assert!(said.out.lines().any(|printed| printed == line), "{line}: {said:?}");
+        );
+        let said = client.python(&script);
+        assert!(said.code == Some(0), "{said:?}");
+        for line in ["True sdk 3 ['a', 'b'] True", "True", "[True] 1", "[]"] {
+            assert!(said.out.lines().any(|printed| printed == line), "{line}: {said:?}");
+        }
     }
 }

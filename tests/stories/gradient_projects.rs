@@ -16,13 +16,13 @@ fn projects_are_made_tagged_listed_and_deleted_by_both_clients() {
         let client = Client::of(&daemon, version);
         let name = format!("digits {version}");
         let made =
-            client.says(&["projects", "create", "--name", &name, "--tag", "a", "--repositoryUrl", "git@x:d.git"]);
+            client.says(&["projects", "create", "--name", &name, "--tags", "a,c", "--repositoryUrl", "git@x:d.git"]);
         let id = id_after(&made, "Project created with ID");
         assert!(made.contains(&format!("/gradient/web/team/projects/{id}")), "{made}");
         let project = daemon.get(&format!("/projects/{id}")).body;
-        assert_eq!((&project["name"], &project["tags"]), (&json!(name), &json!(["a"])));
+        assert_eq!((&project["name"], &project["tags"]), (&json!(name), &json!(["a", "c"])));
         client.says(&["projects", "tags", "add", "--id", &id, "--tag", "b"]);
-        client.says(&["projects", "tags", "remove", "--id", &id, "--tag", "a"]);
+        client.says(&["projects", "tags", "remove", "--id", &id, "--tags", "a,c"]);
         assert_eq!(daemon.get(&format!("/projects/{id}")).body["tags"], json!(["b"]));
 
         let listed = client.says(&["projects", "list", "--tag", "b"]);
@@ -32,6 +32,22 @@ fn projects_are_made_tagged_listed_and_deleted_by_both_clients() {
         client.says(&["projects", "delete", "--id", &id]);
         assert_eq!(daemon.get(&format!("/projects/{id}")).status, 404);
         assert!(client.is_refused(&["projects", "details", "--id", &id]).contains("Project not found"));
+    }
+}
+
+#[test]
+fn a_key_may_be_kept_by_the_client_itself_until_it_is_told_to_forget_it() {
+    let daemon = Daemon::start();
+    for version in VERSIONS {
+        let client = Client::of(&daemon, version).with("PAPERSPACE_API_KEY", None);
+        assert_eq!(client.says(&["version"]).trim(), format!("v{version}"));
+        assert!(client.is_refused(&["projects", "list"]).contains("API key"));
+        assert!(client.says(&["apiKey", &daemon.key()]).contains("Successfully added your API Key"));
+        assert!(client.says(&["projects", "list"]).contains("No data found"));
+        let once = client.is_refused(&["projects", "list", "--apiKey", "gdk_wrong"]);
+        assert!(once.contains("this is not an API key"), "{once}");
+        client.says(&["logout"]);
+        assert!(client.is_refused(&["projects", "list"]).contains("API key"));
     }
 }
 
@@ -81,7 +97,12 @@ fn the_box_is_the_only_cluster_and_shows_its_machine_types() {
     let types = daemon.get("/machine-types").body;
     for version in VERSIONS {
         let client = Client::of(&daemon, version);
-        assert!(client.says(&["clusters", "list"]).contains("box"));
+        assert!(client.says(&["clusters", "list", "--limit", "5", "--offset", "0"]).contains("box"));
+        assert!(client.says(&["clusters", "list", "--offset", "1"]).contains("No data found"));
+        let elsewhere = client.says(&["clusters", "machineTypes", "list", "--clusterId", "clg07azjl"]);
+        assert!(elsewhere.contains("No data found"), "{elsewhere}");
+        let here = client.says(&["clusters", "machineTypes", "list", "--clusterId", "box"]);
+        assert!(here.contains("cpu-small"), "{here}");
         let listed = client.says(&["clusters", "machineTypes", "list"]);
         for kind in types["items"].as_array().unwrap() {
             assert!(listed.contains(kind["name"].as_str().unwrap()), "{listed}");
