@@ -88,5 +88,6 @@ fn running(index: u32) -> Running {
         memory_bytes: 16 * GIB,
         gpus: vec![(uuid(index), 1)],
         ends_at: (index > 0).then(|| Timestamp(2_000_000_000 * i64::from(index))),
+        idles_at: None,
     }
 }
