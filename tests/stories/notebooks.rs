@@ -159,8 +159,10 @@ fn what_does_not_come_up_says_why() {
     let (state, message) = end(json!({"image": BUSYBOX, "command": "kill -9 $$"}));
     assert!(state == "failed" && message.contains("137"), "{state}: {message}");
     // It runs, and nothing ever listens.
-    let (state, message) = end(json!({"image": BUSYBOX, "command": "exec sleep 1000"}));
-    assert!(state == "failed" && message.contains("8888"), "{state}: {message}");
+    let id = make(&daemon, &json!({"image": BUSYBOX, "command": "echo no ear; exec sleep 1000"}));
+    let over = wait_until_over(&daemon, &id);
+    assert!(over["message"].as_str().unwrap().contains("on port 8888"), "{over:#}");
+    assert_eq!((&over["state"], &over["lastLines"]), (&json!("failed"), &json!(["no ear"])), "{over:#}");
     let (state, message) = end(json!({"image": BUSYBOX, "workspace": {"git": "https://127.0.0.1:1/none.git"}}));
     assert!(state == "error" && message.contains("workspace"), "{state}: {message}");
 }
