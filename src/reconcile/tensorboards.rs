@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Loop, Works, drive};
+use super::{Loop, Works, drive, watching::Watch};
 use crate::{
     domain::{
         notebook::{Activity, EndedFor, Session},
@@ -34,13 +34,15 @@ const BATCH: u32 = 50;
 
 /// Starts the loop.
 pub fn start(works: &Works) {
-    let this = TensorBoards { works: works.clone(), servers: Servers::default() };
+    let watch = Watch::begin(works.clock.now());
+    let this = TensorBoards { works: works.clone(), servers: Servers::default(), watch };
     works.tasks.spawn(drive(this, works.clone(), Arc::default(), PERIOD));
 }
 
 struct TensorBoards {
     works: Works,
     servers: Servers,
+    watch: Watch,
 }
 
 impl Loop for TensorBoards {
@@ -110,7 +112,9 @@ impl TensorBoards {
     async fn end_if_idle(&self, board: &TensorBoard, showing: &Showing, now: Timestamp) -> anyhow::Result<()> {
         let (session, seq) = (&showing.session, showing.session.workload.seq);
         let traffic = self.works.board.reach(&session.workload.id).map(|reach| reach.traffic.now());
-        let newest = latest(session, traffic, now);
+        // While the daemon was away nobody could look.
+        let looks = latest(session, traffic, now).into_iter().chain(self.watch.sign(session, now));
+        let newest = looks.max_by_key(|look| look.at);
         let is_worth_it = |newest: &Activity| {
             session.activity.as_ref().is_none_or(|known| newest.at.since(known.at) >= WORTH_WRITING)
         };

@@ -43,6 +43,7 @@ use crate::{
 
 mod file_limit;
 mod gateway;
+mod idle;
 mod publishing;
 mod session_words;
 mod sources;
