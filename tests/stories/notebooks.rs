@@ -168,7 +168,24 @@ fn what_does_not_come_up_says_why() {
 }
 
 #[test]
-fn a_session_ends_by_itself_when_nothing_is_done_and_not_while_a_terminal_speaks() {
+fn a_server_without_kernels_is_stopped_after_a_minute_in_which_nothing_is_done() {
+    let daemon = Daemon::start();
+    let id = make(&daemon, &json!({"image": JUPYTER, "idleSeconds": 60}));
+    let ready = wait_until_ready(&daemon, &id);
+    let seconds = |time: &Value| time.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second();
+    wait_for(&daemon, &id, "that half of its time is over", |notebook| {
+        seconds(&notebook["session"]["idleAt"]) - jiff::Timestamp::now().as_second() < 30
+    });
+    let over = wait_until_over(&daemon, &id);
+    assert_eq!((&over["state"], &over["lastLines"]), (&json!("stopped"), &json!([])), "{over:#}");
+    let message = over["message"].as_str().unwrap();
+    assert!(message.contains("stopped after 1 min without activity"), "{message}");
+    let ran = seconds(&over["session"]["finishedAt"]) - seconds(&ready["session"]["readyAt"]);
+    assert!(ran >= 60, "{ran} s");
+}
+
+#[test]
+fn a_session_ends_when_its_time_is_over_whatever_is_done_in_it() {
     let daemon = Daemon::start();
     let id = make(&daemon, &json!({"image": JUPYTER, "idleSeconds": 60}));
     let ready = wait_until_ready(&daemon, &id);
