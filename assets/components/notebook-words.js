@@ -1,6 +1,6 @@
 // Where a notebook stands and what to do next, in words. No page, no requests.
 
-/** Below this a session's end is near enough to be warned of. */
+/** Below this a session's end is near enough to be warned of; of a short limit, its last quarter. */
 export const NEAR_SECONDS = 600;
 
 /** Whether it has a session, be it one that is about to begin or to end. */
@@ -66,8 +66,13 @@ export function firstEnd(session) {
   return { at: idle ? idleAt : shutsDownAt, idle };
 }
 
-export function isNear(at, now = Date.now()) {
-  return Boolean(at) && Date.parse(at) - now < NEAR_SECONDS * 1000;
+/** Whether the first end of a session is so near that people should know. */
+export function isNear(session, now = Date.now()) {
+  const end = firstEnd(session);
+  if (!end) return false;
+  const since = end.idle ? (session.activity?.at ?? session.readyAt) : session.startedAt;
+  const limit = since ? Date.parse(end.at) - Date.parse(since) : Infinity;
+  return Date.parse(end.at) - now < Math.min(NEAR_SECONDS * 1000, limit / 4);
 }
 
 /** Seconds from now to so much later than a session was to end; from now alone where it had no end. */

@@ -32,7 +32,7 @@ class SessionEnd extends Element {
   view() {
     const { session } = this.notebook;
     const end = firstEnd(session);
-    const near = isNear(end?.at);
+    const near = isNear(session);
     const teardown = this.notebook.phase === "teardown";
     if (teardown) return nothing;
     return html`

@@ -4,6 +4,7 @@ import { api } from "/api.js";
 import { bytes } from "/format.js";
 import { go } from "/router.js";
 import { confirm } from "/components/confirm-dialog.js";
+import { lastLines } from "/components/last-lines.js";
 import { isLive, notebookNote, phaseWord, whyNoTerminal, whyNotOpen } from "/components/notebook-words.js";
 import { askFork, askShare, askStart } from "/components/notebook-dialogs.js";
 import { openWorkload } from "/components/open-workload.js";
@@ -102,7 +103,7 @@ export default class NotebookPage extends Page {
   #note(notebook, own) {
     const note = notebookNote(notebook);
     if (!note) return nothing;
-    return html`<div class="note" data-tone=${note.tone} role="status"><ui-icon name=${note.icon}></ui-icon><div><strong>${note.title}</strong>${note.queue ? whyItWaits(note.queue) : nothing}${note.text || note.log ? html`<div class="small soft">${note.text} ${note.log && own ? html`<a class="link" href="/notebooks/${notebook.id}/log">Read its log</a>` : nothing}</div>` : nothing}</div></div>`;
+    return html`<div class="note" data-tone=${note.tone} role="status"><ui-icon name=${note.icon}></ui-icon><div class="grow"><strong>${note.title}</strong>${note.queue ? whyItWaits(note.queue) : nothing}${note.text || note.log ? html`<div class="small soft">${note.text} ${note.log && own ? html`<a class="link" href="/notebooks/${notebook.id}/log">Read its log</a>` : nothing}</div>` : nothing}${lastLines(notebook.lastLines)}</div></div>`;
   }
 
   #progress({ progress }) {

@@ -85,7 +85,7 @@ function row(notebook) {
       <td class="hide-narrow nowrap soft">${notebook.machineType}</td>
       <td class="hide-narrow nowrap soft">${notebook.user.name}</td>
       <td class="hide-narrow quiet">${session?.activity ? html`<time-ago at=${session.activity.at}></time-ago><div class="tiny cut activity" title=${session.activity.what}>${session.activity.what}</div>` : session?.finishedAt ? html`<time-ago at=${session.finishedAt}></time-ago>` : "–"}</td>
-      <td class="number ${isNear(end?.at) ? "near" : "quiet"}">${end ? html`in <time-left until=${end.at}></time-left>${end.idle ? html`<div class="tiny">if nothing is done</div>` : nothing}` : "–"}</td>
+      <td class="number ${end && isNear(session) ? "near" : "quiet"}">${end ? html`in <time-left until=${end.at}></time-left>${end.idle ? html`<div class="tiny">if nothing is done</div>` : nothing}` : "–"}</td>
       <td class="number">${notebook.ready ? html`<button type="button" class="button small" aria-label="Open ${notebook.name}" @click=${() => openWorkload(notebook.id)}><ui-icon name="external-link" size="s"></ui-icon>Open</button>` : nothing}</td>
     </tr>`;
 }

@@ -4,6 +4,7 @@ import { api } from "/api.js";
 import { bytes, count } from "/format.js";
 import { go } from "/router.js";
 import { confirm } from "/components/confirm-dialog.js";
+import { lastLines } from "/components/last-lines.js";
 import { isLive, phaseWord, whyNoTerminal } from "/components/notebook-words.js";
 import { openWorkload } from "/components/open-workload.js";
 import { Page } from "/components/page.js";
@@ -12,7 +13,6 @@ import { Resource } from "/components/resource.js";
 import { empty } from "/components/states.js";
 import { boardNote } from "/components/tensorboard-words.js";
 import { toast } from "/components/toast-list.js";
-import "/components/code-block.js";
 import "/components/inline-name.js";
 import "/components/log-view.js";
 import "/components/meter-bar.js";
@@ -89,13 +89,12 @@ export default class TensorboardPage extends Page {
   #note(board) {
     const note = boardNote(board);
     if (!note) return nothing;
-    const { lastLines } = board;
     return html`
       <div class="note" data-tone=${note.tone} role="status"><ui-icon name=${note.icon}></ui-icon><div class="grow">
         <strong>${note.title}</strong>
         ${note.queue ? whyItWaits(note.queue) : nothing}
         ${note.text ? html`<div class="small soft">${note.text} ${note.log ? html`<a class="link" href="/tensorboards/${board.id}/log">Read its log</a>` : nothing} ${note.settings ? html`<a class="link" href="/tensorboards/${board.id}/settings">Change its settings</a>` : nothing}</div>` : nothing}
-        ${lastLines.length ? html`<div class="last-lines stack-s"><span class="small soft">${lastLines.length === 1 ? "The last line" : `The last ${count(lastLines.length, "line")}`} that it printed:</span><code-block label="Last lines" .text=${lastLines.join("\n")}></code-block></div>` : nothing}
+        ${lastLines(board.lastLines)}
       </div></div>`;
   }
 

@@ -89,7 +89,7 @@ function row(board) {
       <td class="hide-narrow nowrap soft">${board.memberCount ? count(board.memberCount, "member") : html`<span class="quiet">nothing yet</span>`}</td>
       <td class="hide-narrow nowrap soft">${board.user.name}</td>
       <td class="hide-narrow quiet nowrap">${looked ? html`<time-ago at=${looked}></time-ago>` : "–"}</td>
-      <td class="number hide-narrow ${isNear(end?.at) ? "near" : "quiet"}">${end ? html`in <time-left until=${end.at}></time-left>` : "–"}</td>
+      <td class="number hide-narrow ${end && isNear(session) ? "near" : "quiet"}">${end ? html`in <time-left until=${end.at}></time-left>` : "–"}</td>
       <td class="number"><button type="button" class="button small" aria-label="Open ${board.name}" title=${isLive(board) ? "In a tab of its own" : "It starts and is opened in a tab of its own"} @click=${() => openWorkload(board.id)}><ui-icon name="external-link" size="s"></ui-icon>Open</button></td>
     </tr>`;
 }

@@ -267,6 +267,8 @@ pub struct NotebookDetail {
     size: Option<SizeView>,
     /// What its session was to have beneath `/datasets` and has not.
     data_problems: Vec<DataProblemView>,
+    /// The last lines that its session printed, where that ended badly.
+    last_lines: Vec<String>,
 }
 
 impl NotebookView {
@@ -306,8 +308,9 @@ impl From<NotebookNow> for NotebookView {
     }
 }
 
-impl From<NotebookNow> for NotebookDetail {
-    fn from(now: NotebookNow) -> Self {
+impl NotebookDetail {
+    /// Puts together what is known.
+    pub fn new(now: NotebookNow, last_lines: Vec<String>) -> Self {
         let mut spec = NotebookText::of(&now.notebook);
         if now.is_foreign {
             // Not what names things of the other team, how it gets at them, and what it runs.
@@ -320,7 +323,7 @@ impl From<NotebookNow> for NotebookDetail {
             counted_at: size.counted_at,
         });
         let data_problems = now.data_problems.iter().cloned().map(DataProblemView::from).collect();
-        Self { spec, size, data_problems, notebook: now.into() }
+        Self { spec, size, data_problems, last_lines, notebook: now.into() }
     }
 }
 
@@ -383,7 +386,7 @@ mod tests {
             role: Use::Input,
         }];
         let shown = |is_foreign| {
-            let detail = NotebookDetail::from(NotebookNow { is_foreign, ..now.clone() });
+            let detail = NotebookDetail::new(NotebookNow { is_foreign, ..now.clone() }, Vec::new());
             serde_json::to_string(&detail).unwrap()
         };
         assert!(shown(false).contains("t0psecret"));

@@ -130,7 +130,9 @@ async fn get(
     caller: Caller,
     Path(id): Path<NotebookId>,
 ) -> Result<Json<NotebookDetail>, Problem> {
-    Ok(Json(services.notebook(&caller, &id).await?.into()))
+    let now = services.notebook(&caller, &id).await?;
+    let lines = services.notebook_last_lines(&caller, &now).await;
+    Ok(Json(NotebookDetail::new(now, lines)))
 }
 
 /// Change a notebook

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{
     id::{NotebookId, ProjectId, TeamId, UserId},
     time::{Timestamp, in_words},
-    workload::{Reason, Spec, State, Workload, words},
+    workload::{KILLED, Reason, Spec, State, Workload, words},
 };
 
 /// The port on which a notebook's server listens in its container.
@@ -15,6 +15,9 @@ pub const PORT: u16 = 8888;
 pub const HOME: &str = "/notebooks";
 /// Where what `pip` installs is kept, if it is to be.
 pub const PACKAGES: &str = "/opt/gradientd/packages";
+
+/// People are told so long before a session ends by itself, at most: of a short limit, its last quarter.
+const WARNING: Duration = Duration::from_secs(600);
 
 /// A notebook with its latest session.
 #[derive(Debug, Clone, PartialEq)]
@@ -150,6 +153,14 @@ impl Session {
         Some(since.plus(self.idle?))
     }
 
+    /// Returns the end of which people are to be told now: the first that comes by itself, where it is near.
+    pub fn near_end(&self, now: Timestamp) -> Option<Timestamp> {
+        let idle = self.idle_at().zip(self.idle);
+        let shutdown = self.workload.deadline().zip(self.workload.time_limit);
+        let (at, limit) = [idle, shutdown].into_iter().flatten().min()?;
+        (at.since(now) <= WARNING.min(limit / 4)).then_some(at)
+    }
+
     /// Returns what became of it, in words that say what to do; `None` while it runs, or when somebody
     /// stopped it.
     pub fn message(&self) -> Option<String> {
@@ -162,9 +173,14 @@ impl Session {
                     "stopped after {limit} without activity; the last was: {what}. Its files are kept: start it again"
                 ))
             }
-            (Some(EndedFor::NotReady), _) => Some(format!(
-                "no Jupyter server answered on port {PORT} of it in time: the image needs JupyterLab, and a command of your own has to listen there on 0.0.0.0. Its log has what it said"
-            )),
+            (Some(EndedFor::NotReady), _) => {
+                let waited = workload.started_at.zip(workload.stop_asked_at).map(|(start, end)| end.since(start));
+                let waited = waited.map(|span| format!("{} after its start", in_words(span)));
+                Some(format!(
+                    "no Jupyter server answered on port {PORT} of it {}: the image needs JupyterLab, and a command of your own has to listen there on 0.0.0.0. Its log has what it said",
+                    waited.as_deref().unwrap_or("in time")
+                ))
+            }
             (None, Some(Reason::Cancelled)) => None,
             (None, Some(Reason::TimeLimit)) => Some(format!(
                 "stopped when its time was over, {} after its start. Its files are kept: start it again, and extend its time while it runs",
@@ -173,7 +189,7 @@ impl Session {
             (None, Some(Reason::ExitCode)) => Some(match workload.exit_code {
                 Some(1) => "its Jupyter server ended with exit code 1: it crashed, and its log says why".to_owned(),
                 Some(127) => "its command was not found (exit code 127): the image has no such program. Take one with JupyterLab in it, or correct the command".to_owned(),
-                Some(137) => "it was killed (exit code 137), most often because memory ran out: take a larger machine type".to_owned(),
+                Some(137) => format!("it was {KILLED} (exit code 137)"),
                 Some(code) => format!("its command ended with exit code {code}; its log says why"),
                 None => "its command ended, and nobody knows how".to_owned(),
             }),

@@ -10,7 +10,7 @@ use super::{
     notebook::{EndedFor, NotebookState, Session},
     time::{Timestamp, in_words},
     user_path::UserPath,
-    workload::{Credentials, Reason, Wanted, words},
+    workload::{Credentials, KILLED, Reason, Wanted, words},
 };
 
 /// The port on which TensorBoard listens in its container.
@@ -253,7 +253,7 @@ impl TensorBoard {
             (None, Some(Reason::Cancelled)) => None,
             (None, Some(Reason::ExitCode)) => Some(match workload.exit_code {
                 Some(127) => "its image has no TensorBoard in it (exit code 127): take one that has, or have an admin set tensorboards.image".to_owned(),
-                Some(137) => "it was killed (exit code 137), most often because memory ran out: take a larger machine type, or fewer members".to_owned(),
+                Some(137) => format!("it was {KILLED} (exit code 137)"),
                 Some(code) => format!("TensorBoard ended with exit code {code}; its log says why"),
                 None => "TensorBoard ended, and nobody knows how".to_owned(),
             }),

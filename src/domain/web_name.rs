@@ -140,6 +140,12 @@ impl Names {
         }
     }
 
+    /// Returns the name by which `target` is reached, wherever one is who asks: beneath the domain that the admin
+    /// set, or else the one that means this machine to every browser on it.
+    pub fn name_of(&self, target: impl fmt::Display) -> String {
+        format!("{target}.{}", self.domain.as_deref().unwrap_or("localhost"))
+    }
+
     fn is_the_box(&self, host: &str) -> bool {
         if let Ok(ip) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
             // Rebinding needs a name. When listening on all addresses, any of them may be meant.
@@ -280,6 +286,13 @@ mod tests {
         assert_eq!(bare.url("box.lab", &target("js1")), None);
         let shared = Names { cookies_by_path: true, ..bare };
         assert_eq!(shared.url("10.0.0.5", &target("js1")).unwrap(), "http://10.0.0.5:7071/w/js1");
+    }
+
+    #[test]
+    fn a_name_is_beneath_the_domain_where_the_admin_set_one() {
+        assert_eq!(Names::default().name_of("n012345678"), "n012345678.localhost");
+        let names = Names { domain: Some("box.example".to_owned()), ..Names::default() };
+        assert_eq!(names.name_of("n012345678"), "n012345678.box.example");
     }
 
     #[test]

@@ -23,6 +23,9 @@ use super::{
     time::Timestamp,
 };
 
+/// What is known of whatever ended by SIGKILL when the engine does not say that its memory ran out.
+pub const KILLED: &str = "killed (SIGKILL), though not by the memory limit of its container: somebody did it by hand, or the machine itself ran out of memory";
+
 /// Makes an enum of words: text in the database and on the wire, a type everywhere else.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {

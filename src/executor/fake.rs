@@ -111,6 +111,11 @@ impl FakeEngine {
         self.lock().gateway = Some(gateway);
     }
 
+    /// Says where containers are reached from now on.
+    pub fn set_address(&self, address: IpAddr) {
+        self.lock().address = Some(address);
+    }
+
     /// Puts an image on the box.
     pub fn put_image(&self, reference: &str) -> Image {
         let image = fake_image(reference);
@@ -236,7 +241,7 @@ impl Executor for FakeEngine {
                     name: container.plan.name.clone(),
                     labels: container.plan.labels.clone(),
                     state: container.state,
-                    ip: (container.state == ContainerState::Running).then(|| [127, 0, 0, 1].into()),
+                    ip: (container.state == ContainerState::Running).then(|| state.address()),
                 })
                 .collect())
         })
@@ -293,7 +298,7 @@ impl Executor for FakeEngine {
                 started_at: container.started_at,
                 finished_at: container.finished_at,
                 image_id: state.image(&container.plan.image).map(|image| image.id.clone()).unwrap_or_default(),
-                ip: (container.state == ContainerState::Running).then(|| [127, 0, 0, 1].into()),
+                ip: (container.state == ContainerState::Running).then(|| state.address()),
                 ports: container
                     .plan
                     .ports

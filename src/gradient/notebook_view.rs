@@ -9,6 +9,7 @@ use crate::{
         id::{JobId, NotebookId, ProjectId},
         notebook::{NotebookState, Session},
         time::Timestamp,
+        web_name::Names,
     },
     service::{Services, notebooks::NotebookNow},
 };
@@ -58,15 +59,15 @@ impl NotebookView {
         Self { metrics_url, ..self }
     }
 
-    /// Shows a notebook to a team of that name.
-    pub fn of(now: NotebookNow, namespace: &str) -> Self {
+    /// Shows a notebook, reached beneath `names`, to a team of that name.
+    pub fn of(now: NotebookNow, namespace: &str, names: &Names) -> Self {
         let state = state(now.state, now.notebook.session.as_ref());
         let notebook = now.notebook;
         let run = notebook.session.as_ref().map(|session| &session.workload);
         Self {
             state,
             namespace: namespace.to_owned(),
-            fqdn: format!("{}.localhost", notebook.id),
+            fqdn: names.name_of(&notebook.id),
             vm_type: notebook.spec.machine_type.clone(),
             machine_type: notebook.spec.machine_type,
             container: notebook.spec.image,

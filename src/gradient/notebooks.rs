@@ -188,7 +188,7 @@ pub async fn list(
     let total = services.count_notebooks(&caller, wanted.clone()).await?;
     let running_total = services.count_notebooks(&caller, NotebookFilter { live: true, ..wanted }).await?;
     let namespace = services.who_am_i(&caller).await?.team_name;
-    let shown = |now| NotebookView::of(now, &namespace).with_metrics(&at, &services, &caller);
+    let shown = |now| NotebookView::of(now, &namespace, &services.settings.names).with_metrics(&at, &services, &caller);
     let notebook_list = found.into_iter().map(shown).collect();
     Ok(Json(Notebooks { notebook_list, total, display_total: total, running_total }))
 }
@@ -203,7 +203,7 @@ pub async fn details(
     let id = services.notebook_named(&caller, &notebook_id).await?;
     let now = services.notebook(&caller, &id).await?;
     let namespace = services.who_am_i(&caller).await?.team_name;
-    Ok(Json(NotebookView::of(now, &namespace).with_metrics(&at, &services, &caller)))
+    Ok(Json(NotebookView::of(now, &namespace, &services.settings.names).with_metrics(&at, &services, &caller)))
 }
 
 #[cfg(test)]

@@ -26,10 +26,14 @@ const LONGEST_NAME: usize = 80;
 /// What was seen of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Look {
-    /// Nothing listens, or nothing answers in time.
+    /// Nothing listens.
     Silent,
-    /// Something answers, and it is not a Jupyter server of ours.
+    /// Something listens, and does not answer in time.
+    Late,
+    /// Something answers, and it is no Jupyter server.
     Other,
+    /// Something answers and does not say what its kernels do; why, in words. They may be at work.
+    Closed(String),
     Jupyter(Doings),
 }
 
@@ -72,6 +76,24 @@ impl Default for Servers {
     }
 }
 
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoAnswer {
+    /// Nothing listens.
+    Refused,
+    /// It was not complete in time.
+    Late,
+    /// It began, and then broke off or was more than is read.
+    Broken,
+}
+
+/// What of a server's own status tells it from servers of another kind.
+#[derive(Deserialize)]
+struct StatusWire {
+    #[serde(rename = "kernels")]
+    _kernels: u64,
+}
+
 #[derive(Deserialize)]
 struct SessionWire {
     path: String,
@@ -98,53 +120,87 @@ impl Servers {
     /// Looks at the server at `address`, whose pages are beneath `base` (`/w/ID/`) and which knows us by
     /// `token`.
     pub async fn look(&self, address: SocketAddr, base: &str, token: &str) -> Look {
-        let status = match self.get(address, &format!("{base}api/status"), Some(token)).await {
-            None => return Look::Silent,
-            Some((status, _)) => status,
-        };
-        if status != StatusCode::OK {
-            return Look::Other;
+        let mut look = self.look_beneath(address, base, token).await;
+        if look == Look::Other {
+            // A command of somebody's own may have put its server elsewhere.
+            look = match self.look_beneath(address, "/", token).await {
+                Look::Silent | Look::Late => Look::Other,
+                seen => seen,
+            };
         }
-        let sessions: Vec<SessionWire> = self.list(address, &format!("{base}api/sessions"), token).await;
-        let kernels: Vec<KernelWire> = self.list(address, &format!("{base}api/kernels"), token).await;
-        // A server without terminals answers 404, which is no terminals.
-        let terminals: Vec<TerminalWire> = self.list(address, &format!("{base}api/terminals"), token).await;
-        Look::Jupyter(Doings {
-            kernels: named(sessions, kernels),
-            terminals: terminals
-                .into_iter()
-                .map(|terminal| Terminal { name: shown(&terminal.name), last_activity: time(terminal.last_activity) })
-                .collect(),
-        })
+        look
+    }
+
+    async fn look_beneath(&self, address: SocketAddr, base: &str, token: &str) -> Look {
+        match self.get(address, &format!("{base}api/status"), Some(token)).await {
+            Err(NoAnswer::Refused) => return Look::Silent,
+            Err(NoAnswer::Late) => return Look::Late,
+            Err(NoAnswer::Broken) => return Look::Closed("its answers break off".to_owned()),
+            Ok((StatusCode::OK, body)) if serde_json::from_slice::<StatusWire>(&body).is_ok() => {}
+            Ok((status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN), _)) => {
+                return Look::Closed(format!(
+                    "it answers {}, as one with a token or password of its own does: leave those out of the command, the box guards it",
+                    status.as_u16()
+                ));
+            }
+            Ok((status, _)) if status.is_server_error() => return Look::Closed(format!("it answers {status}")),
+            Ok(_) => return Look::Other,
+        }
+        match self.doings(address, base, token).await {
+            Ok(doings) => Look::Jupyter(doings),
+            Err(why) => Look::Closed(why),
+        }
+    }
+
+    async fn doings(&self, address: SocketAddr, base: &str, token: &str) -> Result<Doings, String> {
+        let at = |what| format!("{base}api/{what}");
+        let kernels: Vec<KernelWire> = read("kernels", self.get(address, &at("kernels"), Some(token)).await)?;
+        // Only names kernels.
+        let sessions = self.get(address, &at("sessions"), Some(token)).await;
+        let sessions: Vec<SessionWire> = read("sessions", sessions).unwrap_or_default();
+        let terminals: Vec<TerminalWire> = match self.get(address, &at("terminals"), Some(token)).await {
+            // A server without terminals.
+            Ok((StatusCode::NOT_FOUND, _)) => Vec::new(),
+            answer => read("terminals", answer)?,
+        };
+        let shown_terminal =
+            |wire: TerminalWire| Terminal { name: shown(&wire.name), last_activity: time(wire.last_activity) };
+        Ok(Doings { kernels: named(sessions, kernels), terminals: terminals.into_iter().map(shown_terminal).collect() })
     }
 
     /// Says whether anything at `address` answers when it is asked for `path`, whatever it says.
     pub async fn answers(&self, address: SocketAddr, path: &str) -> bool {
-        self.get(address, path, None).await.is_some()
+        // An answer that is too long is an answer all the same.
+        matches!(self.get(address, path, None).await, Ok(_) | Err(NoAnswer::Broken))
     }
 
-    async fn list<T: DeserializeOwned>(&self, address: SocketAddr, path: &str, token: &str) -> Vec<T> {
-        match self.get(address, path, Some(token)).await {
-            Some((StatusCode::OK, body)) => serde_json::from_slice(&body).unwrap_or_default(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// Asks for one path; `None` when no whole answer came in time.
-    async fn get(&self, address: SocketAddr, path: &str, token: Option<&str>) -> Option<(StatusCode, Bytes)> {
+    async fn get(&self, address: SocketAddr, path: &str, token: Option<&str>) -> Result<(StatusCode, Bytes), NoAnswer> {
         let mut request = Request::get(format!("http://{address}{path}"));
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("token {token}"));
         }
-        let request = request.body(Empty::new()).ok()?;
+        let request = request.body(Empty::new()).map_err(|_| NoAnswer::Refused)?;
         let answer = async {
-            let answer = self.http.request(request).await.ok()?;
+            let answer = self.http.request(request).await;
+            let answer =
+                answer.map_err(|error| if error.is_connect() { NoAnswer::Refused } else { NoAnswer::Broken })?;
             let status = answer.status();
-            // An answer that is too long is an answer all the same.
-            let body = Limited::new(answer.into_body(), LARGEST).collect().await;
-            Some((status, body.map(http_body_util::Collected::to_bytes).unwrap_or_default()))
+            let body = Limited::new(answer.into_body(), LARGEST).collect().await.map_err(|_| NoAnswer::Broken)?;
+            Ok((status, body.to_bytes()))
         };
-        tokio::time::timeout(PATIENCE, answer).await.ok().flatten()
+        tokio::time::timeout(PATIENCE, answer).await.unwrap_or(Err(NoAnswer::Late))
+    }
+}
+
+/// Reads the answer to a question for `what`.
+fn read<T: DeserializeOwned>(what: &str, answer: Result<(StatusCode, Bytes), NoAnswer>) -> Result<Vec<T>, String> {
+    match answer {
+        Ok((StatusCode::OK, body)) => {
+            serde_json::from_slice(&body).map_err(|_| format!("its list of {what} cannot be read"))
+        }
+        Ok((status, _)) => Err(format!("it answers {status} when asked for its {what}")),
+        Err(NoAnswer::Refused | NoAnswer::Late) => Err(format!("it does not say in time what its {what} are")),
+        Err(NoAnswer::Broken) => Err(format!("its list of {what} breaks off or is longer than {LARGEST} bytes")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::domain::{
     time::{Timestamp, in_words},
-    workload::{Ending, Event, Reason, State, Wanted, Workload},
+    workload::{Ending, Event, KILLED, Kind, Reason, State, Wanted, Workload},
 };
 
 /// What the engine says of a container that has ended.
@@ -53,13 +53,18 @@ pub fn of_exit(workload: &Workload, exit: &Exit, now: Timestamp) -> Ending {
 
 /// Says how a run ended whose container is gone although nobody here removed it.
 pub fn of_loss(workload: &Workload, now: Timestamp) -> Ending {
+    let kept = match workload.kind {
+        Kind::Job => " What it wrote to /artifacts and /storage is kept",
+        Kind::Notebook(_) => " What is in /notebooks and /storage is kept: start it again",
+        Kind::TensorBoard(_) => " Open it, and it starts again",
+    };
+    let message = format!(
+        "its container is gone and nobody knows how it ended: somebody removed it by hand, or the engine lost it.{kept}"
+    );
     Ending {
         event: Event::Lost,
         reason: Some(Reason::Lost),
-        message: Some(
-            "its container is gone and nobody knows how it ended: somebody removed it by hand, or the engine lost it. What it wrote to /artifacts and /storage is kept"
-                .to_owned(),
-        ),
+        message: Some(message),
         exit_code: None,
         started_at: workload.started_at,
         finished_at: now,
@@ -118,6 +123,9 @@ pub fn of_refusal(error: &str) -> (Reason, String) {
 }
 
 fn of_code(code: i64) -> String {
+    if code == 137 {
+        return format!("ended with exit code {code}: {KILLED}");
+    }
     let hint = match code {
         125 => ": the engine could not run it",
         126 => ": the command was found but may not be executed; check its mode and its first line",
@@ -125,7 +133,6 @@ fn of_code(code: i64) -> String {
         130 => ": interrupted (SIGINT)",
         134 => ": aborted (SIGABRT)",
         136 => ": arithmetic fault (SIGFPE)",
-        137 => ": killed (SIGKILL), though not by the memory limit of its container",
         139 => ": crashed (SIGSEGV)",
         143 => ": asked to end (SIGTERM) by something other than gradientd",
         _ => ": see the end of its log",

@@ -308,8 +308,8 @@ async fn environment(
     env.insert("GRADIENTD_ATTEMPT".to_owned(), workload.attempt.to_string());
     if let Kind::Notebook(notebook) = &workload.kind {
         let token = works.services.jupyter_token(&workload.id);
-        let domain = works.services.settings.names.domain.as_deref();
-        env.extend(notebook_launch::environment(notebook, domain, token, spec.keep_packages));
+        let name = works.services.settings.names.name_of(notebook);
+        env.extend(notebook_launch::environment(notebook, name, token, spec.keep_packages));
     }
     if let Some(address) = push_address(works, workload).await? {
         env.insert("PAPERSPACE_METRIC_PUSHGATEWAY".to_owned(), address);

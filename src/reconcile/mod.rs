@@ -79,6 +79,7 @@ pub mod terminals;
 #[cfg(test)]
 mod tests;
 pub mod usage;
+mod watching;
 pub mod workloads;
 
 pub use source_plan::SourceSettings;

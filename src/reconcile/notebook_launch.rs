@@ -223,12 +223,12 @@ fn configure(run: &RunDir, notebook: &NotebookId) -> io::Result<()> {
 /// Returns what code in notebooks looks for in its environment.
 pub(super) fn environment(
     notebook: &NotebookId,
-    domain: Option<&str>,
+    name: String,
     token: String,
     keep_packages: bool,
 ) -> impl Iterator<Item = (String, String)> {
     let mut env = vec![
-        ("PAPERSPACE_FQDN", format!("{notebook}.{}", domain.unwrap_or("localhost"))),
+        ("PAPERSPACE_FQDN", name),
         ("PAPERSPACE_NOTEBOOK_ID", notebook.to_string()),
         ("PAPERSPACE_NOTEBOOK_REPO_ID", notebook.to_string()),
         ("PAPERSPACE_CLUSTER_ID", "box".to_owned()),

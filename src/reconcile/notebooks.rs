@@ -13,7 +13,7 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 
-use super::{Loop, Works, drive, launch, notebook_launch};
+use super::{Loop, Works, drive, launch, notebook_launch, watching::Watch};
 use crate::{
     domain::{
         notebook::{Activity, EndedFor, Notebook, PORT, Session},
@@ -32,8 +32,6 @@ const PERIOD: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 16;
 /// A sign is written down when it is so much newer than the one that is: the rest is told from memory.
 const WORTH_WRITING: Duration = Duration::from_secs(20);
-/// People are told so long before a session ends by itself.
-const WARNING: Duration = Duration::from_secs(600);
 /// Of one core, in percent, from which on processors are at work: an idle server takes one or two.
 const BUSY_CPU: f64 = 20.0;
 /// Of its time, in percent, from which on a GPU is at work.
@@ -43,13 +41,14 @@ const FRESH: i64 = 30;
 
 /// Starts the loop.
 pub fn start(works: &Works) {
-    let this = Notebooks { works: works.clone(), servers: Servers::default(), known: Arc::default() };
+    let this = Notebooks::new(works);
     works.tasks.spawn(drive(this, works.clone(), Arc::default(), PERIOD));
 }
 
-struct Notebooks {
+pub(super) struct Notebooks {
     works: Works,
     servers: Servers,
+    watch: Watch,
     known: Arc<Mutex<Known>>,
 }
 
@@ -84,6 +83,11 @@ impl Loop for Notebooks {
 }
 
 impl Notebooks {
+    pub(super) fn new(works: &Works) -> Self {
+        let watch = Watch::begin(works.clock.now());
+        Self { works: works.clone(), servers: Servers::default(), watch, known: Arc::default() }
+    }
+
     async fn look(&self, notebook: &Notebook) -> anyhow::Result<()> {
         let Some(session) = &notebook.session else { return Ok(()) };
         let Some(address) = self.address(session).await? else { return Ok(()) };
@@ -94,8 +98,8 @@ impl Notebooks {
         let seq = session.workload.seq;
         if session.ready_at.is_none() {
             return match look {
-                Look::Silent => self.unready(session, now).await,
-                Look::Other | Look::Jupyter(_) => {
+                Look::Silent | Look::Late => self.unready(session, now).await,
+                Look::Other | Look::Closed(_) | Look::Jupyter(_) => {
                     let (notebook, started) = (notebook.clone(), Activity { at: now, what: "it was started".into() });
                     let write = move |tx: &crate::store::Tx<'_>| {
                         notebooks::active(tx, seq, &started)?;
@@ -105,17 +109,19 @@ impl Notebooks {
                 }
             };
         }
-        let doings = match look {
-            Look::Jupyter(doings) => doings,
-            // Busy with something that holds up its answers, or no server of Jupyter's: what it does is seen
-            // from outside alone.
-            Look::Silent | Look::Other => Doings::default(),
+        let mut signs = match look {
+            Look::Jupyter(doings) => signs(&doings, now),
+            // No server of Jupyter's: what it does is seen from outside alone.
+            Look::Silent | Look::Other => Vec::new(),
+            // What cannot be known may be work.
+            Look::Late => vec![unseen("its kernels", "its server does not answer in time", now)],
+            Look::Closed(why) => vec![unseen("its kernels", &why, now)],
         };
-        let mut signs = signs(&doings, now);
         signs.extend(self.at_work(session, now).await?);
         // Terminals of ours run beside the server, which knows nothing of them.
         let used = self.works.services.terminals.used(&session.workload.id);
         signs.extend(used.map(|at| Activity { at: at.min(now), what: "a terminal was in use".to_owned() }));
+        signs.extend(self.watch.sign(session, now));
         let before = session.activity.clone();
         let last = signs.into_iter().chain(before.clone()).max_by_key(|sign| sign.at);
         if let Some(last) = last.clone()
@@ -154,11 +160,14 @@ impl Notebooks {
     async fn at_work(&self, session: &Session, now: Timestamp) -> anyhow::Result<Vec<Activity>> {
         let workload = &session.workload;
         let mut signs = Vec::new();
-        let busy = |reading: &&crate::domain::gpu::GpuReading| {
-            workload.gpus.contains(&reading.uuid) && reading.utilization_percent.is_some_and(|used| used >= BUSY_GPU)
-        };
-        if self.works.board.readings().iter().any(|reading| busy(&reading)) {
+        let readings = self.works.board.readings();
+        let own: Vec<_> = readings.iter().filter(|reading| workload.gpus.contains(&reading.uuid)).collect();
+        if own.iter().any(|reading| reading.utilization_percent.is_some_and(|used| used >= BUSY_GPU)) {
             signs.push(Activity { at: now, what: "its GPU is at work".to_owned() });
+        }
+        // A slice of a GPU has no number for this: its processes keep a processor at work, too.
+        if own.len() < workload.gpus.len() {
+            signs.push(unseen("its GPU", "the driver says nothing of it", now));
         }
         let (seq, attempt) = (workload.seq, workload.attempt);
         let samples = self
@@ -169,8 +178,12 @@ impl Notebooks {
         let cpu = samples.into_iter().find(|series| series.name.name == "cpuPercentage");
         let second = now.0 / 1_000_000;
         let fresh = cpu.and_then(|cpu| cpu.last.zip(cpu.last_key)).filter(|(_, key)| second - key <= FRESH);
-        if fresh.is_some_and(|((_, used), _)| used >= BUSY_CPU) {
-            signs.push(Activity { at: now, what: "its processors are at work".to_owned() });
+        match fresh {
+            Some(((_, used), _)) if used >= BUSY_CPU => {
+                signs.push(Activity { at: now, what: "its processors are at work".to_owned() });
+            }
+            Some(_) => {}
+            None => signs.push(unseen("its processors", "the engine does not say what it uses", now)),
         }
         Ok(signs)
     }
@@ -189,11 +202,10 @@ impl Notebooks {
             };
             return Ok(self.works.store.write(write).await?);
         }
-        let next = [session.idle_at(), session.workload.deadline()].into_iter().flatten().min();
-        let is_near = next.is_some_and(|at| at.since(now) <= WARNING);
+        let near = session.near_end(now);
         {
             let mut known = self.known.lock().expect("no code panics while it holds this lock");
-            if !is_near {
+            if near.is_none() {
                 // It was extended, or somebody is at work again.
                 known.warned.remove(&seq);
                 return Ok(());
@@ -203,12 +215,17 @@ impl Notebooks {
             }
         }
         let (team, id) = (notebook.team.clone(), notebook.id.clone());
-        let data = serde_json::json!({ "at": next.map(|at| at.to_string()) });
+        let data = serde_json::json!({ "at": near.map(|at| at.to_string()) });
         let tell = move |tx: &crate::store::Tx<'_>| {
             events::append(tx, &team, "notebook", id.as_str(), "stops-soon", data.clone(), now)
         };
         Ok(self.works.store.write(tell).await.map_err(|error: StoreError| error)?)
     }
+}
+
+/// Returns the sign that stands for what cannot be known: it might be work, and that is never ended.
+fn unseen(what: &str, why: &str, now: Timestamp) -> Activity {
+    Activity { at: now, what: format!("{what} cannot be asked ({why}), so it counts as at work") }
 }
 
 /// Returns the signs that a server tells of.

@@ -6,7 +6,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use super::{Loop, Works, drive};
+use super::{Loop, Works, drive, watching::Watch};
 use crate::{
     domain::{
         id::TensorBoardId,
@@ -36,13 +36,15 @@ const BATCH: u32 = 50;
 
 /// Starts the loop.
 pub fn start(works: &Works) {
-    let this = TensorBoards { works: works.clone(), servers: Servers::default(), stuck: HashSet::new() };
+    let watch = Watch::begin(works.clock.now());
+    let this = TensorBoards { works: works.clone(), servers: Servers::default(), watch, stuck: HashSet::new() };
     works.tasks.spawn(drive(this, works.clone(), Arc::default(), PERIOD));
 }
 
 struct TensorBoards {
     works: Works,
     servers: Servers,
+    watch: Watch,
     /// Those that run and could not begin anew when they were looked at last, which was told then.
     stuck: HashSet<TensorBoardId>,
 }
@@ -128,7 +130,9 @@ impl TensorBoards {
         let (session, seq) = (&showing.session, showing.session.workload.seq);
         let traffic = self.works.board.reach(&session.workload.id).map(|reach| reach.traffic.now());
         let typed = self.works.services.terminals.used(&session.workload.id);
-        let newest = latest(session, traffic, typed, now);
+        // While the daemon was away nobody could look.
+        let looks = latest(session, traffic, typed, now).into_iter().chain(self.watch.sign(session, now));
+        let newest = looks.max_by_key(|look| look.at);
         let is_worth_it = |newest: &Activity| {
             session.activity.as_ref().is_none_or(|known| newest.at.since(known.at) >= WORTH_WRITING)
         };

@@ -43,7 +43,9 @@ use crate::{
 
 mod file_limit;
 mod gateway;
+mod idle;
 mod publishing;
+mod session_words;
 mod sources;
 mod versions;
 
@@ -70,6 +72,7 @@ impl Clock for Ticking {
 
 struct Rig {
     _dir: tempfile::TempDir,
+    clock: Arc<Ticking>,
     engine: FakeEngine,
     works: Works,
     caller: Caller,
@@ -84,7 +87,8 @@ impl Rig {
         std::fs::write(dir.path().join("fuse"), "").unwrap();
         std::fs::write(dir.path().join("mounts"), "1 0 0:1 / / rw shared:1 - ext4 a rw\n").unwrap();
         let ids: Arc<dyn IdSource> = Arc::new(Ids(AtomicU64::new(0)));
-        let clock: Arc<dyn Clock> = Arc::new(Ticking(AtomicU64::new(0)));
+        let ticking = Arc::new(Ticking(AtomicU64::new(0)));
+        let clock: Arc<dyn Clock> = Arc::<Ticking>::clone(&ticking);
         let sealer = Arc::new(Sealer::open_or_create(&data.keys().join("secrets.key"), Arc::clone(&ids)).unwrap());
         let store = Store::open(&data.database(), &data.backups()).unwrap();
         let board = Arc::new(Board::new(Catalogue::generate(4, 8 << 30, &Inventory::default())));
@@ -174,7 +178,7 @@ impl Rig {
             stop: tokio_util::sync::CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        Self { _dir: dir, engine, works, caller }
+        Self { _dir: dir, clock: ticking, engine, works, caller }
     }
 
     fn run(&self) {

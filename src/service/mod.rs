@@ -49,6 +49,7 @@ pub mod job_draft;
 mod job_mounts;
 mod job_rules;
 pub mod jobs;
+mod last_lines;
 pub mod keys;
 pub mod lineage;
 pub mod live_terminals;

@@ -249,15 +249,6 @@ impl Services {
         self.store.read(move |connection| tensorboard_members::look(connection, &find(connection, &caller, &id)?)).await
     }
 
-    /// Returns the last lines of the session of a TensorBoard that ended badly; none otherwise.
-    pub async fn tensorboard_last_lines(&self, caller: &Caller, now: &TensorBoardNow) -> Vec<String> {
-        let failed = matches!(now.state, NotebookState::Failed | NotebookState::Error);
-        match now.board.session.as_ref().filter(|_| failed) {
-            Some(showing) => self.last_lines(caller, &showing.session.workload.id).await,
-            None => Vec::new(),
-        }
-    }
-
     /// Lists TensorBoards, newest first, from before number `before`.
     pub async fn tensorboards(
         &self,

@@ -110,6 +110,12 @@ test("a session that ends soon is told on whatever page one is, and only to whom
   assert.equal(await page.locator("toast-list").getByText("evaluate").count(), 0);
 });
 
+test("a notebook that failed says why, with the last lines that it printed", async () => {
+  await page.goto(`${mock.url}/notebooks/nfailed0`);
+  await page.getByText("No Jupyter server answered on port 8888").waitFor();
+  await page.getByRole("region", { name: "Last lines" }).getByText("Python 3.12.7").waitFor();
+});
+
 test("an editor gets an address with a token, which is shown once", async () => {
   await page.goto(`${mock.url}/notebooks/n4kq0z81/connect`);
   await button("Make a token").click();

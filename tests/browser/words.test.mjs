@@ -106,7 +106,10 @@ test("the nearer of its limits ends a session, and time is added to what is left
   assert.deepEqual(firstEnd({ shutsDownAt: at(100), idleAt: at(50) }), { at: at(50), idle: true });
   assert.deepEqual(firstEnd({ shutsDownAt: at(50), idleAt: at(100) }), { at: at(50), idle: false });
   assert.equal(firstEnd({ shutsDownAt: null, idleAt: null }), null);
-  assert.ok(isNear(at(599), 1e12) && !isNear(at(601), 1e12) && !isNear(undefined));
+  const startedAt = at(-7200);
+  assert.ok(isNear({ startedAt, shutsDownAt: at(599) }, 1e12) && !isNear({ startedAt, shutsDownAt: at(601) }, 1e12) && !isNear(undefined));
+  const idle = (since, until) => isNear({ activity: { at: at(since) }, idleAt: at(until) }, 1e12);
+  assert.deepEqual([idle(0, 300), idle(-220, 80), idle(-230, 70)], [false, false, true], "a short limit warns in its last quarter");
   assert.equal(extended({ shutsDownAt: at(100) }, 3600, 1e12), 3700);
   assert.equal(extended({ shutsDownAt: at(-5) }, 3600, 1e12), 3600);
 });

@@ -283,6 +283,31 @@ fn each_job_sees_exactly_its_gpus_and_none_has_two_holders() {
 }
 
 #[test]
+fn the_gpu_of_a_notebook_goes_to_who_waits_when_it_is_stopped() {
+    if !engine_gives_gpus() {
+        return;
+    }
+    let gpu_box = GpuBox::start(FOUR);
+    let notebook = json!({"image": BUSYBOX, "name": "lab", "machineType": "gpu-4", "command": "sleep 1000"});
+    let made = gpu_box.daemon.post("/notebooks", &notebook);
+    assert_eq!(made.status, 201, "{made:?}");
+    let path = format!("/notebooks/{}", made.body["id"].as_str().unwrap());
+    let held = gpu_box.daemon.wait_until("a notebook with all GPUs", || {
+        let session = gpu_box.daemon.get(&path).body["session"].clone();
+        (session["state"] == "running").then_some(session["gpus"].clone())
+    });
+    assert_eq!(held.as_array().unwrap().len(), 4, "{held}");
+    let waits = gpu_box.submit("gpu-1", json!({"name": "waits"}));
+    let entry = gpu_box.queued(&waits);
+    assert_eq!((&entry["position"], &entry["heldBy"][0]["name"]), (&json!(1), &json!("lab")), "{entry:#}");
+    assert_eq!(gpu_box.daemon.post(&format!("{path}/stop"), &json!({})).status, 200);
+    let job = gpu_box.daemon.wait_for_end(&waits);
+    assert_eq!(job["state"], "stopped", "{job:#}");
+    assert!(held.as_array().unwrap().contains(&job["gpus"][0]["uuid"]), "one of those that it gave back: {job:#}");
+    assert_eq!(gpu_box.daemon.get(&path).body["state"], "stopped");
+}
+
+#[test]
 fn small_jobs_pass_a_big_one_only_where_they_do_not_delay_it() {
     if !engine_gives_gpus() {
         return;

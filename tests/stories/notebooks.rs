@@ -159,14 +159,33 @@ fn what_does_not_come_up_says_why() {
     let (state, message) = end(json!({"image": BUSYBOX, "command": "kill -9 $$"}));
     assert!(state == "failed" && message.contains("137"), "{state}: {message}");
     // It runs, and nothing ever listens.
-    let (state, message) = end(json!({"image": BUSYBOX, "command": "exec sleep 1000"}));
-    assert!(state == "failed" && message.contains("8888"), "{state}: {message}");
+    let id = make(&daemon, &json!({"image": BUSYBOX, "command": "echo no ear; exec sleep 1000"}));
+    let over = wait_until_over(&daemon, &id);
+    assert!(over["message"].as_str().unwrap().contains("on port 8888"), "{over:#}");
+    assert_eq!((&over["state"], &over["lastLines"]), (&json!("failed"), &json!(["no ear"])), "{over:#}");
     let (state, message) = end(json!({"image": BUSYBOX, "workspace": {"git": "https://127.0.0.1:1/none.git"}}));
     assert!(state == "error" && message.contains("workspace"), "{state}: {message}");
 }
 
 #[test]
-fn a_session_ends_by_itself_when_nothing_is_done_and_not_while_a_terminal_speaks() {
+fn a_server_without_kernels_is_stopped_after_a_minute_in_which_nothing_is_done() {
+    let daemon = Daemon::start();
+    let id = make(&daemon, &json!({"image": JUPYTER, "idleSeconds": 60}));
+    let ready = wait_until_ready(&daemon, &id);
+    let seconds = |time: &Value| time.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second();
+    wait_for(&daemon, &id, "that half of its time is over", |notebook| {
+        seconds(&notebook["session"]["idleAt"]) - jiff::Timestamp::now().as_second() < 30
+    });
+    let over = wait_until_over(&daemon, &id);
+    assert_eq!((&over["state"], &over["lastLines"]), (&json!("stopped"), &json!([])), "{over:#}");
+    let message = over["message"].as_str().unwrap();
+    assert!(message.contains("stopped after 1 min without activity"), "{message}");
+    let ran = seconds(&over["session"]["finishedAt"]) - seconds(&ready["session"]["readyAt"]);
+    assert!(ran >= 60, "{ran} s");
+}
+
+#[test]
+fn a_session_ends_when_its_time_is_over_whatever_is_done_in_it() {
     let daemon = Daemon::start();
     let id = make(&daemon, &json!({"image": JUPYTER, "idleSeconds": 60}));
     let ready = wait_until_ready(&daemon, &id);

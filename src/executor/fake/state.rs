@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     path::PathBuf,
 };
 
@@ -35,6 +35,8 @@ pub(super) struct State {
     /// Nanoseconds since the fake's time began.
     pub(super) time: u64,
     pub(super) gpu_access: Option<Result<GpuAccess, String>>,
+    /// Of every container; loopback when nothing was said.
+    pub(super) address: Option<IpAddr>,
     /// Loopback when nothing was said.
     pub(super) gateway: Option<IpAddr>,
     /// What containers of an image do, whatever they are told.
@@ -61,6 +63,10 @@ pub(super) struct Container {
 impl State {
     pub(super) fn reachable(&self) -> Result<(), EngineError> {
         if self.away { Err(EngineError::Unreachable("the fake engine is away".into())) } else { Ok(()) }
+    }
+
+    pub(super) fn address(&self) -> IpAddr {
+        self.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 
     pub(super) fn at(&self, id: &str) -> Option<usize> {
