@@ -4,7 +4,11 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::daemon::{BUSYBOX, Daemon};
+use crate::{
+    client::Client,
+    daemon::{BUSYBOX, Daemon},
+    workspaces::GitServer,
+};
 
 /// An image with JupyterLab in it.
 const JUPYTER: &str = "gradient-test/jupyter:latest";
@@ -61,12 +65,19 @@ fn a_notebook_starts_answers_stops_and_keeps_its_files() {
     let env = inside(&daemon, &ready, "env; pwd; cat /etc/hostname");
     for line in [
         "LR=0.1",
+        &format!("PAPERSPACE_FQDN={id}.localhost"),
+        &format!("PAPERSPACE_NOTEBOOK_ID={id}"),
         &format!("PAPERSPACE_NOTEBOOK_REPO_ID={id}"),
+        "PAPERSPACE_CLUSTER_ID=box",
+        &format!("PAPERSPACE_METRIC_WORKLOAD_ID={}", session_of(&ready)),
         "PAPERSPACE_METRIC_WORKLOAD_TYPE=notebook",
         "/notebooks",
         &id,
     ] {
         assert!(env.lines().any(|seen| seen == line), "{line} is not in {env}");
+    }
+    for name in ["JUPYTER_TOKEN=", "PAPERSPACE_METRIC_PUSHGATEWAY="] {
+        assert!(env.lines().any(|seen| seen.len() > name.len() && seen.starts_with(name)), "{name} is not in {env}");
     }
     inside(
         &daemon,
@@ -210,18 +221,107 @@ fn a_session_ends_when_its_time_is_over_whatever_is_done_in_it() {
     );
 }
 
+/// Has a kernel run code, as an editor does that attached to it, and returns what it printed.
+fn told(client: &Client, (base, token): (&str, &str), kernel: &str, code: &str) -> String {
+    let script = format!(
+        r#"
+import json, uuid, websocket
+ws = websocket.create_connection("{base}api/kernels/{kernel}/channels?token={token}".replace("http:", "ws:"), timeout=60)
+id = uuid.uuid4().hex
+header = {{"msg_id": id, "msg_type": "execute_request", "username": "", "session": id, "date": "", "version": "5.3"}}
+content = {{"code": {code:?}, "silent": False, "store_history": False, "user_expressions": {{}}, "allow_stdin": False}}
+ws.send(json.dumps({{"header": header, "parent_header": {{}}, "metadata": {{}}, "content": content, "channel": "shell"}}))
+while True:
+    said = json.loads(ws.recv())
+    if said["parent_header"].get("msg_id") != id:
+        continue
+    if said["msg_type"] == "stream":
+        print(said["content"]["text"], end="")
+    if said["msg_type"] == "status" and said["content"]["execution_state"] == "idle":
+        break
+"#
+    );
+    let said = client.python(&script);
+    assert!(said.code == Some(0), "{said:?}");
+    said.out
+}
+
 #[test]
-fn a_running_notebook_survives_the_death_of_the_daemon() {
+fn a_kernel_that_an_editor_attached_to_survives_the_death_of_the_daemon() {
     let mut daemon = Daemon::start();
     let id = make(&daemon, &json!({"image": JUPYTER}));
     let before = wait_until_ready(&daemon, &id);
-    inside(&daemon, &before, "echo $PPID > /tmp/same");
+    let made = daemon.post(&format!("/workloads/{id}/tokens"), &json!({})).body;
+    let at = (made["url"].as_str().unwrap(), made["token"].as_str().unwrap());
+    let client = Client::of(&daemon, "2.0.6");
+    let script = format!(
+        "import json, urllib.request as web\nprint(json.load(web.urlopen('{}api/kernels?token={}', b'{{}}'))['id'])",
+        at.0, at.1
+    );
+    let kernel = client.python(&script).out.trim().to_owned();
+    assert_eq!(told(&client, at, &kernel, "kept = 41"), "");
     daemon.kill();
     daemon.restart(&[]);
     let after = wait_until_ready(&daemon, &id);
     assert_eq!(session_of(&after), session_of(&before));
     assert_eq!(after["session"]["startedAt"], before["session"]["startedAt"]);
-    inside(&daemon, &after, "test -e /tmp/same");
+    assert_eq!(told(&client, at, &kernel, "print(kept + 1)"), "42\n", "at the same address, with the same token");
+}
+
+/// Makes and installs a package without a network: a wheel is an archive with a module in it.
+const INSTALL: &str = r#"python3 - <<'END'
+import zipfile
+with zipfile.ZipFile("/tmp/own-1.0-py3-none-any.whl", "w") as wheel:
+    wheel.writestr("own.py", "word = 'kept'\n")
+    info = "own-1.0.dist-info/"
+    wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\nName: own\nVersion: 1.0\n")
+    wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\nGenerator: own\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    wheel.writestr(info + "RECORD", f"own.py,,\n{info}METADATA,,\n{info}WHEEL,,\n{info}RECORD,,\n")
+END
+python3 -m pip install --quiet --no-index --no-deps /tmp/own-1.0-py3-none-any.whl
+python3 -c 'import own; print(own.word)'"#;
+
+#[test]
+fn packages_stay_where_somebody_asks_for_it_and_their_size_is_told() {
+    let daemon = Daemon::start();
+    for keeps in [true, false] {
+        let id = make(&daemon, &json!({"image": JUPYTER, "keepPackages": keeps}));
+        let ready = wait_until_ready(&daemon, &id);
+        assert!(inside(&daemon, &ready, INSTALL).ends_with("kept\n"));
+        daemon.post(&format!("/notebooks/{id}/stop"), &json!({}));
+        wait_until_over(&daemon, &id);
+        daemon.post(&format!("/notebooks/{id}/start"), &json!({}));
+        let ready = wait_until_ready(&daemon, &id);
+        let there = inside(&daemon, &ready, "python3 -c 'import own; print(own.word)' 2>&1 || true");
+        assert_eq!(there == "kept\n", keeps, "{there}");
+        if keeps {
+            daemon.wait_until("the size of its packages", || {
+                // Looking at the storage has it counted.
+                assert_eq!(daemon.get("/storage").status, 200);
+                look(&daemon, &id)["size"]["packagesBytes"].as_u64().filter(|bytes| *bytes > 0)
+            });
+        }
+        daemon.post(&format!("/notebooks/{id}/stop"), &json!({}));
+        wait_until_over(&daemon, &id);
+    }
+}
+
+#[test]
+fn a_workspace_that_is_not_there_says_so() {
+    let server = GitServer::start();
+    server.git(&["init", "-q"]);
+    server.commit("first");
+    let daemon = Daemon::start();
+    let nothing = server.url().replace("/code", "/nothing");
+    for (workspace, named) in [
+        (json!({"git": nothing}), "nothing"),
+        (json!({"git": server.url(), "ref": "no-such-branch"}), "no-such-branch"),
+    ] {
+        let id = make(&daemon, &json!({"image": BUSYBOX, "workspace": workspace}));
+        let over = wait_until_over(&daemon, &id);
+        assert_eq!(over["state"], "error", "{over:#}");
+        assert!(over["message"].as_str().unwrap().contains(named), "{over:#}");
+    }
 }
 
 #[test]

@@ -148,30 +148,33 @@ fn a_tensorboard_follows_a_run_that_writes_and_takes_members_in_and_out() {
     assert!(!env.contains("PUSHGATEWAY") && !env.contains("PAPERSPACE"), "{env}");
     assert!(inside(&daemon, &first, "ls /storage || touch /logs/train/x").is_none());
 
-    let (notebook, home) = notebook_with_events(&daemon, &events_of(&daemon, &job));
+    let events = events_of(&daemon, &job);
+    let (notebook, home) = notebook_with_events(&daemon, &events);
+    let version = daemon.filled("kept", &[("runs/c/events.out.tfevents.1.x.0", &events)]);
     // What somebody planted in there leads to nothing of this machine's.
     fs::write(daemon.data().join("secret.txt"), "hush").unwrap();
     symlink(daemon.data(), home.join("evil")).unwrap();
     let members = json!({"members": [
         {"notebook": notebook, "path": "runs"}, {"notebook": notebook, "path": "evil", "name": "evil"},
+        {"dataset": version.reference()},
     ]});
     let changed = daemon.post(&format!("/tensorboards/{id}/members"), &members);
-    assert_eq!((changed.status, &changed.body["memberCount"]), (200, &json!(3)), "{changed:?}");
+    assert_eq!((changed.status, &changed.body["memberCount"]), (200, &json!(4)), "{changed:?}");
     let second = wait_until_ready(&daemon, &id);
     assert_ne!(session_of(&second), session_of(&first), "mounts are settled when a container is made");
-    wait_for_runs(&daemon, &id, &["lab-runs/a", "train/run"]);
+    wait_for_runs(&daemon, &id, &["kept/runs/c", "lab-runs/a", "train/run"]);
     assert!(inside(&daemon, &second, "ls /logs/evil/secret.txt").is_none());
     assert!(inside(&daemon, &second, "ls /logs/train/run /logs/lab-runs/a").is_some());
     // A folder that is made anew, as before another training, is followed.
     fs::rename(home.join("runs"), home.join("old")).unwrap();
     fs::create_dir(home.join("runs")).unwrap();
     fs::rename(home.join("old/a"), home.join("runs/b")).unwrap();
-    wait_for_runs(&daemon, &id, &["lab-runs/b", "train/run"]);
+    wait_for_runs(&daemon, &id, &["kept/runs/c", "lab-runs/b", "train/run"]);
 
     let removed = daemon.delete(&format!("/tensorboards/{id}/members/train"));
     assert_eq!(removed.status, 200, "{removed:?}");
     wait_until_ready(&daemon, &id);
-    wait_for_runs(&daemon, &id, &["lab-runs/b"]);
+    wait_for_runs(&daemon, &id, &["kept/runs/c", "lab-runs/b"]);
 
     assert_eq!(daemon.post(&format!("/tensorboards/{id}/stop"), &json!({})).status, 200);
     let over = wait_for(&daemon, &id, "its end", |board| board["phase"].is_null());
