@@ -252,7 +252,7 @@ test("a dataset is made, filled, committed and looked into", async () => {
   await page.locator("file-tree .tree-row", { hasText: "ü #1?.txt" }).click();
   await page.locator(".preview-text").getByText("a name that must be encoded").waitFor();
   await link("About").click();
-  await page.getByText("no job or notebook yet").waitFor();
+  await page.getByText("nobody yet").waitFor();
   await page.locator("main .crumbs").getByRole("link", { name: DATASET }).click();
   await page.locator("lineage-graph .node").first().waitFor();
   await picture(page, "story-14-dataset", { fullPage: true });
@@ -317,6 +317,8 @@ test("a terminal in the notebook runs a command, and is there after a reload", {
   const shown = (text) => page.locator("terminal-screen:not([hidden]) .xterm-rows").getByText(text, { exact: true });
   await link("Terminal").click();
   await page.locator("terminal-screen .xterm-rows span").first().waitFor(SLOW);
+  // What is typed before it has the focus goes nowhere.
+  await page.locator("terminal-screen textarea:focus").waitFor();
   await page.keyboard.type("pwd; stty size; echo made in a terminal > from-terminal.txt; cat from-terminal.txt\r");
   await shown("/notebooks").waitFor();
   await shown("made in a terminal").waitFor();
