@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     client::Client,
     daemon::{BUSYBOX, Daemon},
+    full_disk::{Disk, assert_full, wait_for_disk},
     workspaces::GitServer,
 };
 
@@ -358,4 +359,31 @@ fn two_starts_at_once_make_one_session() {
     });
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
     assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 3, "{statuses:?}");
+}
+
+#[test]
+fn a_full_disk_starts_no_notebook_and_ends_none() {
+    let Some(disk) = Disk::mount() else { return };
+    let mut daemon = disk.daemon(&[("GRADIENTD_ENGINE__STOP_GRACE", "2s"), ("GRADIENTD_DISK__MIN_FREE", "4MiB")]);
+    daemon.restart(&[]);
+    let id = make(&daemon, &json!({"image": JUPYTER}));
+    let before = wait_until_ready(&daemon, &id);
+    inside(&daemon, &before, "echo kept > /notebooks/kept.txt");
+    let other = make(&daemon, &json!({"image": JUPYTER, "start": false}));
+
+    disk.fill_all_but(2 << 20);
+    wait_for_disk(&daemon, "full");
+    assert_full(&daemon.post(&format!("/notebooks/{other}/start"), &json!({})));
+    assert_eq!(look(&daemon, &other)["state"], "created");
+    let written = inside(&daemon, &before, "dd if=/dev/zero of=/notebooks/big bs=1M count=8 2>&1 || true");
+    assert!(written.contains("No space left"), "{written}");
+    let still = look(&daemon, &id);
+    assert_eq!((&still["state"], session_of(&still)), (&json!("running"), session_of(&before)), "{still:#}");
+
+    disk.free();
+    inside(&daemon, &before, "rm /notebooks/big");
+    daemon.wait_until("room", || (daemon.get("/box").body["disk"]["state"] != "full").then_some(()));
+    assert_eq!(inside(&daemon, &before, "cat /notebooks/kept.txt"), "kept\n");
+    assert_eq!(daemon.post(&format!("/notebooks/{other}/start"), &json!({})).status, 200);
+    wait_until_ready(&daemon, &other);
 }
