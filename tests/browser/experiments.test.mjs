@@ -1,23 +1,8 @@
 // Experiments as a person has them: started, stopped, deleted, found by tag.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { openBrowser, sees } from "./browser.mjs";
-import { startMock } from "./mock.mjs";
-
-let mock, browser, page;
-
-before(async () => {
-  mock = await startMock();
-  browser = await openBrowser();
-  page = await browser.tab();
-  await page.goto(mock.signIn);
-  await page.locator("gpu-meter").first().waitFor();
-});
-
-after(async () => {
-  await browser.close();
-  await mock.close();
-});
+import { test } from "node:test";
+import { sees } from "./browser.mjs";
+import { mock, page } from "./mock-tab.mjs";
 
 test("an experiment is started from its page and its run is listed there", async () => {
   await page.goto(`${mock.url}/experiments`);

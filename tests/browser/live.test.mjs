@@ -1,24 +1,9 @@
 // What only a mock can be made to do on request: a stream that breaks, an engine that is away, a log
 // that tries to be markup, a log that is long.
 import assert from "node:assert/strict";
-import { after, afterEach, before, test } from "node:test";
-import { openBrowser, picture } from "./browser.mjs";
-import { startMock } from "./mock.mjs";
-
-let mock, browser, page;
-
-before(async () => {
-  mock = await startMock();
-  browser = await openBrowser();
-  page = await browser.tab();
-  await page.goto(mock.signIn);
-  await page.locator("gpu-meter").first().waitFor();
-});
-
-after(async () => {
-  await browser.close();
-  await mock.close();
-});
+import { afterEach, test } from "node:test";
+import { picture } from "./browser.mjs";
+import { browser, mock, page } from "./mock-tab.mjs";
 
 afterEach(() => {
   // Chromium reports a broken stream as an error of the console; here it is broken on purpose.

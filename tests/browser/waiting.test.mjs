@@ -1,23 +1,8 @@
 // Who waits for whom, on invented data: wherever it is told, jobs, notebooks and TensorBoards are what they are.
 import assert from "node:assert/strict";
-import { after, afterEach, before, test } from "node:test";
-import { openBrowser, picture } from "./browser.mjs";
-import { startMock } from "./mock.mjs";
-
-let mock, browser, page;
-
-before(async () => {
-  mock = await startMock();
-  browser = await openBrowser();
-  page = await browser.tab();
-  await page.goto(mock.signIn);
-  await page.locator("gpu-meter").first().waitFor();
-});
-
-after(async () => {
-  await browser.close();
-  await mock.close();
-});
+import { afterEach, test } from "node:test";
+import { picture } from "./browser.mjs";
+import { mock, page } from "./mock-tab.mjs";
 
 afterEach(() => assert.deepEqual(page.complaints.splice(0), []));
 
