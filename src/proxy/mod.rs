@@ -1,10 +1,11 @@
 //! What containers serve, on an origin of its own: reads whose port is meant, lets in who may, and passes
 //! requests, answers and websockets on, byte by byte as they come.
 //!
-//! In reading order: [`listener`] speaks to sockets, [`workers`] are the threads that do, [`forward`] is the way of one request, [`door`] says
-//! who is let in and how long, [`tickets`] lets browsers in, [`site`] turns away what other pages ask,
-//! [`headers`] and [`cookies`] say what may pass, [`upstream`] keeps connections to containers, [`stream`]
-//! carries bodies and [`tunnel`] websockets, and [`refusal`] is what is said instead of an answer.
+//! In reading order: [`listener`] speaks to sockets, [`workers`] are the threads that do, [`forward`] is the
+//! way of one request, [`door`] says who is let in and how long, [`tickets`] lets browsers in, [`site`] turns
+//! away what other pages ask, [`headers`] and [`cookies`] say what may pass, [`upstream`] keeps connections to
+//! containers, [`stream`] carries bodies and [`tunnel`] websockets, [`refusal`] is what is said instead of an
+//! answer, and [`waiting`] of what does not answer yet.
 //!
 //! Decides nothing about the domain: the services say who may reach what and where it is. Nothing of a
 //! body is read, rewritten or kept.
