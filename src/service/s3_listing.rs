@@ -107,6 +107,9 @@ impl Services {
     ) -> Result<(), ServiceError> {
         let found = self.find_version(caller, dataset, version).await?;
         let home = self.home(&found.dataset, &found.version.id).await?;
+        if home.s3.is_none() {
+            return home.require_here(paths).await;
+        }
         let home = &home;
         // Of a draft the bucket itself is asked what is there, of a committed version its manifest.
         let committed = found.version.state == VersionState::Committed;

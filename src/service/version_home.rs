@@ -199,6 +199,25 @@ impl Home {
         Ok(blocking(move || files.entry(&path)).await.map_err(of_tree)?.map(|entry| entry.bytes()))
     }
 
+    /// Says whether all of some files of a version on this disk are there. One thread looks for all of them:
+    /// going to one for each takes longer than the looks.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotFound`] names the first that is not there.
+    pub(super) async fn require_here(&self, paths: Vec<UserPath>) -> Result<(), ServiceError> {
+        let files = self.files.clone();
+        blocking(move || {
+            let Some(first) = paths.first() else { return Ok(()) };
+            let tree = files.open().map_err(|error| of_tree_at(error, first))?;
+            paths.iter().try_for_each(|path| match tree.open_file(path) {
+                Ok(_) => Ok(()),
+                Err(TreeError::IsDirectory(_)) => Err(ServiceError::not_found("file", format!("“{path}”"))),
+                Err(error) => Err(of_tree_at(error, path)),
+            })
+        })
+        .await
+    }
+
     /// Opens a file: on this disk where it can be, and else in its bucket.
     pub(crate) async fn open_file(&self, path: &UserPath) -> Result<FileFound, ServiceError> {
         let (files, wanted) = (self.files.clone(), path.clone());
