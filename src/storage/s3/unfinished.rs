@@ -239,6 +239,13 @@ impl Note {
     }
 }
 
+impl Drop for Note {
+    fn drop(&mut self) {
+        // A program that is just being started holds the file as well, for a moment: closing is not letting go.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
 /// Returns the last line of a note that is whole; `None` when there is none.
 fn last<T: for<'de> Deserialize<'de>>(path: &Path) -> io::Result<Option<T>> {
     let text = match fs::read_to_string(path) {
