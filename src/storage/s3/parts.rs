@@ -10,6 +10,7 @@ use object_store::{
     path::Path,
     signer::{SignedUrlOptions, Signer},
 };
+use tokio::{sync::SemaphorePermit, task::JoinSet};
 
 use super::{
     S3Bucket, S3Error,
@@ -23,6 +24,9 @@ const GOOD_FOR: Duration = Duration::from_secs(300);
 /// The largest answer to it that is read, in bytes: a thousand uploads.
 const LARGEST_ANSWER: usize = 4 << 20;
 
+/// A part that is at the service: its number, counted from 0, and the service's name for it.
+type Sent = object_store::Result<(usize, PartId)>;
+
 /// An upload in parts. Dropped before it was joined, it is called off beside.
 pub(super) struct Upload {
     bucket: S3Bucket,
@@ -30,6 +34,9 @@ pub(super) struct Upload {
     path: Path,
     id: MultipartId,
     note: Option<Sending>,
+    /// Parts on their way. They are tasks, which go on while the next part is awaited, so that a slow
+    /// sender does not keep memory that others wait for.
+    on_their_way: JoinSet<Sent>,
     is_over: bool,
 }
 
@@ -48,7 +55,8 @@ impl Upload {
             }
         };
         let named = note.as_mut().map_or(Ok(()), |note| note.is_called(&id));
-        let upload = Self { bucket: bucket.clone(), key: key.to_owned(), path, id, note, is_over: false };
+        let (bucket, key) = (bucket.clone(), key.to_owned());
+        let upload = Self { bucket, key, path, id, note, on_their_way: JoinSet::new(), is_over: false };
         match named {
             Ok(()) => Ok(upload),
             Err(error) => {
@@ -58,10 +66,24 @@ impl Upload {
         }
     }
 
-    /// Sends part `number`, counted from 0. The future does not depend on this.
-    pub fn put(&self, number: usize, part: PutPayload) -> impl Future<Output = object_store::Result<PartId>> + use<> {
+    /// Sends part `number`, counted from 0, and lets go of `memory` when it is there.
+    pub fn send(&mut self, number: usize, part: PutPayload, memory: SemaphorePermit<'static>) {
         let (store, path, id) = (self.bucket.store.clone(), self.path.clone(), self.id.clone());
-        async move { store.put_part(&path, &id, number, part).await }
+        self.on_their_way.spawn(async move {
+            let sent = store.put_part(&path, &id, number, part).await;
+            drop(memory);
+            sent.map(|id| (number, id))
+        });
+    }
+
+    /// Returns how many parts are on their way.
+    pub fn on_their_way(&self) -> usize {
+        self.on_their_way.len()
+    }
+
+    /// Awaits the next part to be there; `None` when none is on its way.
+    pub async fn sent(&mut self) -> Option<Sent> {
+        Some(self.on_their_way.join_next().await?.unwrap_or_else(|ended| Err(ended.into())))
     }
 
     /// Makes the parts an object.
@@ -83,7 +105,8 @@ impl Upload {
     /// Has the service forget the parts. Where it does not answer, the note of it stays.
     pub async fn call_off(mut self) {
         self.is_over = true;
-        forget(&self.bucket, &self.key, &self.id, self.note.take()).await;
+        let on_their_way = std::mem::take(&mut self.on_their_way);
+        forget(&self.bucket, &self.key, &self.id, on_their_way, self.note.take()).await;
     }
 }
 
@@ -94,14 +117,17 @@ impl Drop for Upload {
         }
         // Whoever waited for it is gone. Without a runtime the process ends, and its note is found.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (bucket, key, id, note) =
-                (self.bucket.clone(), std::mem::take(&mut self.key), std::mem::take(&mut self.id), self.note.take());
-            runtime.spawn(async move { forget(&bucket, &key, &id, note).await });
+            let (bucket, key, id) = (self.bucket.clone(), std::mem::take(&mut self.key), std::mem::take(&mut self.id));
+            let (on_their_way, note) = (std::mem::take(&mut self.on_their_way), self.note.take());
+            runtime.spawn(async move { forget(&bucket, &key, &id, on_their_way, note).await });
         }
     }
 }
 
-async fn forget(bucket: &S3Bucket, key: &str, id: &str, note: Option<Sending>) {
+/// Has the service forget the parts, once none is on its way any more: one that came after it was told
+/// would stay there, and nobody would know.
+async fn forget(bucket: &S3Bucket, key: &str, id: &str, mut on_their_way: JoinSet<Sent>, note: Option<Sending>) {
+    while on_their_way.join_next().await.is_some() {}
     let forgotten = bucket.forget_parts(key, id).await;
     crate::fault::point("s3.parts-forgotten");
     let forgotten = forgotten.map_err(|error| error.to_string());

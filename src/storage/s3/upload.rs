@@ -5,10 +5,7 @@ use std::{io, time::Duration};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use object_store::{ObjectStoreExt, PutPayload, multipart::PartId};
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    task::JoinSet,
-};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{FilesError, S3Bucket, bucket::path, files::blocking, parts::Upload, unfinished::Sending};
 use crate::{
@@ -81,9 +78,9 @@ impl S3Bucket {
             None => None,
         };
         crate::fault::point("s3.multipart-noted");
-        let upload = Upload::begin(self, key, note).await?;
+        let mut upload = Upload::begin(self, key, note).await?;
         crate::fault::point("s3.multipart-begun");
-        let sent = self.send_parts(key, &upload, &mut parts, (first, permit)).await;
+        let sent = self.send_parts(key, &mut upload, &mut parts, (first, permit)).await;
         match sent.and_then(|ids| parts.compare(expected).map(|()| ids)) {
             Ok(ids) => {
                 let put = upload.join(ids).await?;
@@ -99,35 +96,26 @@ impl S3Bucket {
     async fn send_parts(
         &self,
         key: &str,
-        upload: &Upload,
+        upload: &mut Upload,
         parts: &mut Parts<'_>,
         first: (Bytes, SemaphorePermit<'static>),
     ) -> Result<Vec<PartId>, FilesError> {
-        // Tasks of their own go on while the next part is awaited, so that a slow sender does not keep
-        // memory that others wait for. Dropping the set ends them.
-        let mut sending = JoinSet::new();
         let mut ids = Vec::new();
         let mut next = first;
-        for number in 1usize.. {
+        for number in 0.. {
             let (part, permit) = next;
             let last = part.is_empty();
             if !last {
-                let put = upload.put(number - 1, PutPayload::from_bytes(part));
-                sending.spawn(async move {
-                    let sent = put.await;
-                    drop(permit);
-                    sent.map(|id| (number, id))
-                });
+                upload.send(number, PutPayload::from_bytes(part), permit);
             }
-            while sending.len() >= AT_ONCE || (last && !sending.is_empty()) {
-                if let Some(Ok(sent)) = sending.join_next().await {
-                    ids.push(sent.map_err(self.fault(key))?);
-                }
+            while upload.on_their_way() >= AT_ONCE || last {
+                let Some(sent) = upload.sent().await else { break };
+                ids.push(sent.map_err(self.fault(key))?);
             }
             if last {
                 break;
             }
-            next = parts.next(if number < SMALL_PARTS { PART } else { LARGE_PART }).await?;
+            next = parts.next(if number + 1 < SMALL_PARTS { PART } else { LARGE_PART }).await?;
         }
         ids.sort_unstable_by_key(|(number, _)| *number);
         Ok(ids.into_iter().map(|(_, id)| id).collect())
