@@ -24,7 +24,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{add_extension::AddExtension, set_header::SetRequestHeaderLayer};
 
-use super::slow_reader::Paced;
+use super::{not_http::Worded, slow_reader::Paced};
 use crate::auth::Certificates;
 
 /// In which a request says that it came by HTTPS.
@@ -234,7 +234,7 @@ impl Connection {
             .header_read_timeout(HEAD_TIME)
             .max_headers(HEADERS)
             .max_buf_size(HEAD)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+            .serve_connection(TokioIo::new(Worded::new(stream)), TowerToHyperService::new(service))
             .with_upgrades();
         let mut connection = pin!(connection);
         let ended = match shutdown.run_until_cancelled(connection.as_mut()).await {
@@ -331,6 +331,24 @@ mod tests {
             }
         };
         (Router::new().route("/slow", get(handler)).route("/", get(|| async { "quick" })), begun, go)
+    }
+
+    #[tokio::test]
+    async fn what_is_not_http_is_refused_in_words_and_the_connection_ends() {
+        let running = start(Router::new(), Duration::ZERO, 10).await;
+        let many = "a: b\r\n".repeat(HEADERS + 1);
+        for (head, status, words) in [
+            ("GET / HTTP/1.1\r\nX-API-Key: a\x01b\r\n\r\n", "400 Bad Request", "control character"),
+            ("what is this\r\n\r\n", "400 Bad Request", "first line"),
+            (&format!("GET / HTTP/1.1\r\n{many}\r\n"), "431 Request Header", "100 headers"),
+        ] {
+            let mut stream = TcpStream::connect(running.address).await.unwrap();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let answer = read(stream).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains(words), "{answer}");
+        }
+        running.shutdown.cancel();
+        running.task.await.unwrap();
     }
 
     #[tokio::test]
