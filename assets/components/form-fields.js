@@ -1,6 +1,7 @@
 // The fields of a form over a draft, and where a problem of the API is told: beside the field that it names.
 import { html, nothing } from "/html.js";
 import { duration } from "/format.js";
+import "/components/env-editor.js";
 
 /**
  * Draws the fields of `form`, which has a `draft`, a `problem` and `edit(changes)`. `shown()` are the names, as the
@@ -50,6 +51,16 @@ export class FormFields {
     return html`<datalist id="secret-names">${namesOf(secrets).map((name) => html`<option value="secret:${name}"></option>`)}</datalist>`;
   }
 
+  /** The variables, and the secrets that they and passwords may name. */
+  environment(secrets) {
+    return html`
+      <section class="form-section"><h2>Environment</h2>
+        <env-editor .rows=${this.form.draft.env} .secrets=${namesOf(secrets)} @edit=${(event) => this.form.edit({ env: event.detail })}></env-editor>
+        ${this.secretNames(secrets)}
+        ${this.wrong("env")}
+      </section>`;
+  }
+
   /** The name of the project, with those that there are. */
   project(projects) {
     return html`${this.field("project", "Project", this.input("project", "default", { options: "project-names" }), "A new name makes a new project.")}<datalist id="project-names">${projects?.items.map((project) => html`<option value=${project.name}></option>`)}</datalist>`;
@@ -81,6 +92,6 @@ export class FormFields {
 }
 
 /** The names of secrets, each once: several projects may have one of the same name. */
-export function namesOf(secrets) {
+function namesOf(secrets) {
   return [...new Set(secrets?.items.map(({ name }) => name) ?? [])];
 }

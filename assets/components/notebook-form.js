@@ -3,10 +3,9 @@
 import { html, nothing } from "/html.js";
 import { api } from "/api.js";
 import { Element, reactive } from "/components/element.js";
-import { FormFields, namesOf } from "/components/form-fields.js";
+import { FormFields } from "/components/form-fields.js";
 import { Resource } from "/components/resource.js";
 import { failed } from "/components/states.js";
-import "/components/env-editor.js";
 import "/components/machine-picker.js";
 import "/components/mount-editor.js";
 import "/components/ui-icon.js";
@@ -64,7 +63,7 @@ class NotebookForm extends Element {
     const { fields } = this;
     return html`
       <form @submit=${this.#send} novalidate>
-        ${this.#what()} ${this.#machine()} ${this.editing ? nothing : this.#workspace()} ${this.#data()} ${this.#end()} ${this.#environment()} ${this.#sharing()} ${this.#more()}
+        ${this.#what()} ${this.#machine()} ${this.editing ? nothing : this.#workspace()} ${this.#data()} ${this.#end()} ${this.fields.environment(this.secrets.value)} ${this.#sharing()} ${this.#more()}
         ${this.problem && !fields.wrongField() ? failed(this.problem) : nothing}
         <div class="row">
           <button class="button primary" ?disabled=${Boolean(this.busy)}><ui-icon name=${this.editing ? "check" : "play"} size="s"></ui-icon>${this.busy ?? (this.editing ? "Save" : "Start the notebook")}</button>
@@ -125,16 +124,6 @@ class NotebookForm extends Element {
           ${fields.field("shutdownSeconds", "Whatever is done in it", fields.limit("shutdown", SHUTDOWNS, { field: "shutdownSeconds", never: false, usual: !this.editing }), "Counted from its start. It can be extended while it runs.")}
           ${fields.field("idleSeconds", "When nothing is done in it", fields.limit("idle", IDLES, { field: "idleSeconds", usual: !this.editing }), "Busy kernels, output in a terminal, and GPUs or processors at work count. An open tab does not.")}
         </div>
-      </section>`;
-  }
-
-  #environment() {
-    const { fields } = this;
-    return html`
-      <section class="form-section"><h2>Environment</h2>
-        <env-editor .rows=${this.draft.env} .secrets=${namesOf(this.secrets.value)} @edit=${(event) => this.edit({ env: event.detail })}></env-editor>
-        ${fields.secretNames(this.secrets.value)}
-        ${fields.wrong("env")}
       </section>`;
   }
 

@@ -4,7 +4,7 @@ import { addresses, api, newIdempotencyKey } from "/api.js";
 import { bytes, jobAsCurl } from "/format.js";
 import { go } from "/router.js";
 import { draftFromSpec, emptyDraft, specFromDraft } from "/pages/job-draft.js";
-import { FormFields, namesOf } from "/components/form-fields.js";
+import { FormFields } from "/components/form-fields.js";
 import { nameOf } from "/components/mount-editor.js";
 import { Page } from "/components/page.js";
 import { Resource } from "/components/resource.js";
@@ -12,7 +12,6 @@ import { failed, loading } from "/components/states.js";
 import { toast } from "/components/toast-list.js";
 import "/components/code-block.js";
 import "/components/drop-zone.js";
-import "/components/env-editor.js";
 import "/components/machine-picker.js";
 import "/components/ui-icon.js";
 
@@ -117,7 +116,7 @@ export default class NewJobPage extends Page {
       <header class="page-head"><div><h1>${this.draft.cloneOf ? "Clone a job" : "New job"}</h1><p>${this.draft.cloneOf ? html`Everything is as in <a href="/jobs/${this.draft.cloneOf}">${this.draft.cloneOf}</a>; change what you like.` : "An image, a command, and the machine to run it on."}</p></div></header>
       <div class="form-page">
         <form @submit=${this.#submit} novalidate>
-          ${this.#what()} ${this.#where()} ${this.#data()} ${this.#workspace()} ${this.#environment()} ${this.#more()}
+          ${this.#what()} ${this.#where()} ${this.#data()} ${this.#workspace()} ${this.fields.environment(this.secrets.value)} ${this.#more()}
           ${this.problem && !fields.wrongField() ? failed(this.problem) : nothing}
           <div class="row"><button class="button primary" ?disabled=${Boolean(this.busy)}><ui-icon name="play" size="s"></ui-icon>${this.busy ?? "Start the job"}</button><a class="button ghost" href="/jobs">Cancel</a></div>
         </form>
@@ -193,16 +192,6 @@ export default class NewJobPage extends Page {
 
   #passwordHint() {
     return this.draft.cloneOf ? "Left empty, it stays as it was." : "secret:NAME takes it from a secret.";
-  }
-
-  #environment() {
-    const { fields } = this;
-    return html`
-      <section class="form-section"><h2>Environment</h2>
-        <env-editor .rows=${this.draft.env} .secrets=${namesOf(this.secrets.value)} @edit=${(event) => this.edit({ env: event.detail })}></env-editor>
-        ${fields.secretNames(this.secrets.value)}
-        ${fields.wrong("env")}
-      </section>`;
   }
 
   #more() {

@@ -1,24 +1,9 @@
 // Notebooks and Run on Gradient on invented data: what a person asks for reaches the API, and what the
 // box tells is seen.
 import assert from "node:assert/strict";
-import { after, afterEach, before, test } from "node:test";
-import { openBrowser, picture, sees } from "./browser.mjs";
-import { startMock } from "./mock.mjs";
-
-let mock, browser, page;
-
-before(async () => {
-  mock = await startMock();
-  browser = await openBrowser();
-  page = await browser.tab();
-  await page.goto(mock.signIn);
-  await page.waitForSelector("nav.nav");
-});
-
-after(async () => {
-  await browser.close();
-  await mock.close();
-});
+import { afterEach, test } from "node:test";
+import { picture, sees } from "./browser.mjs";
+import { mock, page } from "./mock-tab.mjs";
 
 afterEach(() => assert.deepEqual(page.complaints.splice(0), []));
 

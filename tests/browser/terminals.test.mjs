@@ -1,23 +1,8 @@
 // Terminals on a shell of the mock: typed into, left and come back to, cut off, and over.
 import assert from "node:assert/strict";
-import { after, afterEach, before, test } from "node:test";
-import { openBrowser, picture, shown } from "./browser.mjs";
-import { startMock } from "./mock.mjs";
-
-let mock, browser, page;
-
-before(async () => {
-  mock = await startMock();
-  browser = await openBrowser();
-  page = await browser.tab();
-  await page.goto(mock.signIn);
-  await page.waitForSelector("nav.nav");
-});
-
-after(async () => {
-  await browser.close();
-  await mock.close();
-});
+import { afterEach, test } from "node:test";
+import { picture, shown } from "./browser.mjs";
+import { mock, page } from "./mock-tab.mjs";
 
 afterEach(async (context) => {
   if (context.passed === false) {

@@ -174,26 +174,10 @@ print(len(boards.list()))
     assert!(sdk.code == Some(0) && sdk.out.trim() == "1", "{sdk:?}");
 }
 
-/// Makes another team, and returns a key of it.
-fn key_of_others(daemon: &mut Daemon) -> String {
-    let key = daemon.post("/keys", &json!({ "name": "other", "scope": "write" })).body["key"].clone();
-    daemon.kill();
-    let database = rusqlite::Connection::open(daemon.data().join("gradientd.db")).unwrap();
-    database
-        .execute_batch(
-            "INSERT INTO teams VALUES ('t999999', 'others', 1); INSERT INTO users (id, team_id, name, created_at) VALUES ('u99999999', 't999999', 'other', 1);
-             UPDATE keys SET team_id = 't999999', user_id = 'u99999999' WHERE name = 'other';",
-        )
-        .unwrap();
-    drop(database);
-    daemon.restart(&[]);
-    key.as_str().unwrap().to_owned()
-}
-
 #[test]
 fn each_mistake_with_a_tensorboard_reads_clearly_at_the_terminal() {
-    let mut daemon = start(BUSYBOX);
-    let key = key_of_others(&mut daemon);
+    let daemon = start(BUSYBOX);
+    let key = daemon.key_of_another_team("write");
     let (mine, others) = (client(&daemon), Client::with_key(&daemon, VERSIONS[0], &key));
     let one = experiment(&daemon, "one");
     let none = "e0123456789abc";

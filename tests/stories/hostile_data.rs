@@ -196,22 +196,10 @@ fn a_client_that_stops_half_way_leaves_nothing() {
 
 #[test]
 fn another_team_sees_nothing_and_guesses_nothing() {
-    let mut daemon = Daemon::start();
+    let daemon = Daemon::start();
     let secret = noise(9, 100_000);
     let version = daemon.filled("private", &[("secret", &secret)]);
-    let key = daemon.post("/keys", &json!({"name": "other", "scope": "write"}));
-    let token = key.body["key"].as_str().or(key.body["token"].as_str()).unwrap().to_owned();
-    // Another team and a person of it, whose key that is now.
-    daemon.kill();
-    let database = rusqlite::Connection::open(daemon.data().join("gradientd.db")).unwrap();
-    database
-        .execute_batch(
-            "INSERT INTO teams VALUES ('t999999', 'others', 1); INSERT INTO users (id, team_id, name, created_at) VALUES ('u99999999', 't999999', 'other', 1);
-             UPDATE keys SET team_id = 't999999', user_id = 'u99999999' WHERE name = 'other';",
-        )
-        .unwrap();
-    drop(database);
-    daemon.restart(&[]);
+    let token = daemon.key_of_another_team("write");
     let ask = |method: &str, path: &str, body: serde_json::Value| {
         let reply =
             daemon.ask_as_nobody(method, &format!("/api/v1{path}")).with("Authorization", &format!("Bearer {token}"));

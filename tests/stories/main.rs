@@ -55,6 +55,7 @@ mod s3_leftovers;
 mod s3_sources;
 mod secrets;
 mod storage_care;
+mod strangers;
 mod survive_a_restart;
 #[cfg(feature = "faults")]
 mod survive_faults;

@@ -285,23 +285,6 @@ fn a_link_that_somebody_planted_is_not_followed() {
     mounted(&daemon, &id, "x");
 }
 
-/// Makes another team and a person of it; returns their key.
-fn stranger(daemon: &mut Daemon) -> String {
-    let key = daemon.post("/keys", &json!({"name": "other", "scope": "admin"}));
-    let token = key.body["key"].as_str().or(key.body["token"].as_str()).unwrap().to_owned();
-    daemon.kill();
-    let database = rusqlite::Connection::open(daemon.data().join("gradientd.db")).unwrap();
-    database
-        .execute_batch(
-            "INSERT INTO teams VALUES ('t999999', 'others', 1); INSERT INTO users (id, team_id, name, created_at) VALUES ('u99999999', 't999999', 'other', 1);
-             UPDATE keys SET team_id = 't999999', user_id = 'u99999999' WHERE name = 'other';",
-        )
-        .unwrap();
-    drop(database);
-    daemon.restart(&[]);
-    token
-}
-
 fn good(reply: Reply) -> Value {
     assert!((200..300).contains(&reply.status), "{} {}", reply.status, reply.text());
     reply.json()
@@ -309,8 +292,8 @@ fn good(reply: Reply) -> Value {
 
 #[test]
 fn a_public_dataset_of_another_team_comes_while_it_runs_and_nothing_else_of_that_team() {
-    let mut daemon = Daemon::start();
-    let token = stranger(&mut daemon);
+    let daemon = Daemon::start();
+    let token = daemon.key_of_another_team("admin");
     let ask = |method: &str, path: &str| {
         daemon.ask_as_nobody(method, &format!("/api/v1{path}")).with("Authorization", &format!("Bearer {token}"))
     };
@@ -369,7 +352,7 @@ fn a_public_dataset_of_another_team_comes_while_it_runs_and_nothing_else_of_that
 #[test]
 fn a_large_version_of_another_team_holds_up_nobody_and_goes_with_its_session() {
     let mut daemon = Daemon::start();
-    let token = stranger(&mut daemon);
+    let token = daemon.key_of_another_team("admin");
     let hold = daemon.data().join("hold");
     std::fs::write(&hold, "").unwrap();
     daemon.kill();

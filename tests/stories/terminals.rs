@@ -260,16 +260,7 @@ fn only_its_user_looks_at_a_terminal_and_no_longer_than_their_key_lasts() {
 fn another_team_finds_nothing() {
     let daemon = Daemon::start();
     let (job, terminal) = daemon.terminal_in_a_job();
-    let key = daemon.post("/keys", &json!({"name": "other", "scope": "admin"})).body;
-    let bearer = format!("Bearer {}", key["key"].as_str().unwrap());
-    let connection = rusqlite::Connection::open(daemon.data().join("gradientd.db")).unwrap();
-    connection.busy_timeout(PATIENCE).unwrap();
-    let moved = connection.execute_batch(&format!(
-        "INSERT INTO teams VALUES ('t999999', 'others', 1); INSERT INTO users (id, team_id, name, created_at) VALUES ('u99999999', 't999999', 'other', 1);
-         UPDATE keys SET team_id = 't999999', user_id = 'u99999999' WHERE id = '{}'",
-        key["id"].as_str().unwrap()
-    ));
-    moved.unwrap();
+    let bearer = format!("Bearer {}", daemon.key_of_another_team("admin"));
     let refused = daemon.attach(&job, &terminal, &[("authorization", &bearer)]).err();
     assert_eq!(refused, Some((404, "job_not_found".to_owned())));
     for (method, rest) in [("GET", String::new()), ("POST", String::new()), ("DELETE", format!("/{terminal}"))] {
