@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 import { picture, shown } from "./browser.mjs";
-import { mock, page } from "./mock-tab.mjs";
+import { browser, mock, page } from "./mock-tab.mjs";
 
 afterEach(async (context) => {
   if (context.passed === false) {
