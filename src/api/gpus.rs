@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Json, Problem, run_name::RunName};
+use super::{Json, Problem};
 use crate::{
     domain::{
         caller::Caller,
@@ -14,6 +14,7 @@ use crate::{
     service::{
         Services,
         box_now::{BoxNow, GpuNow},
+        run_name::RunName,
     },
 };
 

@@ -5,10 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{
-    job_wire::{CommandText, CreateJob},
-    queue_place::QueuePlace,
-};
+use super::job_wire::{CommandText, CreateJob};
 use crate::{
     domain::{
         board::Progress,
@@ -19,7 +16,7 @@ use crate::{
         time::Timestamp,
         workload::{Input, Phase, Reason, Spec, State},
     },
-    service::jobs::JobNow,
+    service::{jobs::JobNow, queue_place::QueuePlace},
 };
 
 /// A job as it stands.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Json, Path, Problem, datasets::named, run_name::parents, versions::both};
+use super::{Json, Path, Problem, datasets::named, versions::both};
 use crate::{
     domain::{
         caller::Caller,
@@ -19,6 +19,7 @@ use crate::{
     service::{
         Services,
         lineage::{Edge, Graph, Node, Reader, VersionLineage},
+        run_name::parents,
     },
 };
 

@@ -9,7 +9,6 @@ use super::{
     integrations::DataProblemView,
     job_view::{ProgressView, ProjectName, UserName},
     job_wire::{CommandText, MountText, PasswordText, WorkspaceText, draft_workspace, said},
-    queue_place::QueuePlace,
 };
 use crate::{
     domain::{
@@ -24,6 +23,7 @@ use crate::{
         job_draft::{DraftPassword, JobDraft},
         notebook_draft::{Limit, NotebookDraft},
         notebooks::NotebookNow,
+        queue_place::QueuePlace,
     },
 };
 

@@ -5,12 +5,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Json, Problem, Query, queue_place::QueuePlace, run_name::RunName};
+use super::{Json, Problem, Query};
 use crate::{
     domain::{caller::Caller, time::Timestamp},
     service::{
         Services,
         queue::{Holder, Queue, QueueEntry},
+        queue_place::QueuePlace,
+        run_name::RunName,
     },
 };
 

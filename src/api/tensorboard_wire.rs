@@ -9,7 +9,6 @@ use super::{
     job_view::{ProgressView, ProjectName, UserName},
     job_wire::{PasswordText, said},
     notebook_wire::SessionView,
-    queue_place::QueuePlace,
 };
 use crate::{
     domain::{
@@ -22,6 +21,7 @@ use crate::{
     service::{
         Invalid,
         job_draft::DraftPassword,
+        queue_place::QueuePlace,
         tensorboard_members::{DraftSubject, MemberDraft, MemberNow},
         tensorboards::{TensorBoardDraft, TensorBoardNow},
     },

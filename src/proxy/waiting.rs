@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::refusal::{Known, Refusal};
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     service::{
         not_yet::NotYet,
         queue::{Blocker, Place},
+        queue_place::QueuePlace,
     },
 };
 
@@ -49,7 +50,7 @@ pub fn refusal(detail: String, known: Option<NotYet>) -> Refusal {
     if let Some(place) = place {
         refusal.retry_after = Some(QUEUED);
         facts.extend(told(&place, now));
-        fields["queue"] = document(&place);
+        fields["queue"] = json!(QueuePlace::from(place));
     }
     facts.push("This page goes on by itself when it answers.".to_owned());
     refusal.known = Some(Box::new(Known { title, facts, fields }));
@@ -99,24 +100,6 @@ fn ahead(at: Timestamp, now: Timestamp) -> String {
         span if span < Duration::from_secs(600) => format!("in {}", in_words(span)),
         span => format!("in {}", in_words(Duration::from_secs(span.as_secs() / 60 * 60))),
     }
-}
-
-/// Writes a place in the queue for programs, in the words of the API.
-fn document(place: &Place) -> Value {
-    let held_by: Vec<Value> = place
-        .held_by
-        .iter()
-        .flatten()
-        .map(|Blocker { run, .. }| json!({ "kind": run.kind.as_str(), "name": run.name, "user": run.user }))
-        .collect();
-    let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
-    json!({
-        "position": place.waiting.position,
-        "reason": place.waiting.reason,
-        "heldBy": held_by,
-        "expectedStart": time(place.waiting.expected_start),
-        "expectedIfIdle": time(place.waiting.expected_if_idle),
-    })
 }
 
 #[cfg(test)]
@@ -178,7 +161,12 @@ mod tests {
                 "This page goes on by itself when it answers.",
             ]
         );
-        assert_eq!((&known.fields["name"], &known.fields["queue"]["position"]), (&json!("<b>sweep</b>"), &json!(2)));
+        let (name, queue) = (&known.fields["name"], &known.fields["queue"]);
+        assert_eq!((name, &queue["position"]), (&json!("<b>sweep</b>"), &json!(2)));
+        // As the API tells it: with ids and times, and not in words alone.
+        let first = &queue["heldBy"][0];
+        assert_eq!((&first["jobId"], &first["notebookId"]), (&json!("js0123456789ab"), &json!("n000000000")));
+        assert_eq!((&first["idleAt"], &first["waits"]), (&json!(minutes(20)), &json!(false)));
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! Where something stands in the queue, wherever that is shown.
+//! Where something stands in the queue, as every edge tells it to programs.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::run_name::RunName;
-use crate::{
-    domain::time::Timestamp,
-    service::queue::{Blocker, Place},
+use super::{
+    queue::{Blocker, Place},
+    run_name::RunName,
 };
+use crate::domain::time::Timestamp;
 
 /// A place in the queue, and why it is waited there.
 #[derive(Debug, Serialize, ToSchema)]

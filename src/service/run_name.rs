@@ -1,14 +1,12 @@
-//! How a run is named wherever somebody may want to go to its page.
+//! How every edge names a run to programs, wherever somebody may want to go to its page.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{
-    domain::{
-        id::{JobId, NotebookId, TensorBoardId},
-        workload::Kind,
-    },
-    service::queue::Run,
+use super::queue::Run;
+use crate::domain::{
+    id::{JobId, NotebookId, TensorBoardId},
+    workload::Kind,
 };
 
 /// A job, or a session of a notebook or of a TensorBoard.
