@@ -6,12 +6,16 @@ use std::{fmt, str::FromStr};
 
 use axum::{extract::State, response::Response};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Cursor, Json, Lease, Page, Paged, Path, Problem, download, problem::ProblemDocument, sent_file};
+use super::{
+    Cursor, Json, Lease, Page, Paged, Path, Problem, download,
+    problem::ProblemDocument,
+    sent_file::{self, Asked},
+};
 use crate::{
     domain::{
         caller::Caller,
@@ -19,7 +23,7 @@ use crate::{
         time::Timestamp,
         user_path::{InvalidPath, UserPath},
     },
-    service::{Services, artifacts::ArtifactName},
+    service::{Services, artifacts::ArtifactName, version_home::FileSource},
     storage::{
         artifact::Artifact,
         beneath::{Facts, Kind},
@@ -149,9 +153,9 @@ async fn file(
     caller: Caller,
     lease: Lease,
     Path((id, path)): Path<(JobId, String)>,
-    headers: HeaderMap,
+    asked: Asked,
 ) -> Result<Response, Problem> {
-    send(&services, &caller, lease, &id, user_path(&path)?, &headers).await
+    send(&services, &caller, lease, &id, user_path(&path)?, &asked).await
 }
 
 /// Sends one file of a job's artifacts.
@@ -161,12 +165,12 @@ pub(super) async fn send(
     lease: Lease,
     id: &JobId,
     path: UserPath,
-    headers: &HeaderMap,
+    asked: &Asked,
 ) -> Result<Response, Problem> {
-    let name = String::from_utf8_lossy(path.name().unwrap_or_default()).into_owned();
-    let (file, facts) = services.artifact(caller, id, path).await?;
-    let facts = sent_file::Facts { name: &name, etag: etag(&facts), size_bytes: facts.size_bytes, save: false };
-    sent_file::send(facts, headers, file, lease).await
+    let (file, facts) = services.artifact(caller, id, path.clone()).await?;
+    let etag = Some(etag(&facts));
+    let facts = sent_file::Facts { path: &path, etag, size_bytes: facts.size_bytes, save: false };
+    sent_file::send(facts, FileSource::Disk(file), asked, lease).await
 }
 
 fn user_path(path: &str) -> Result<UserPath, Problem> {

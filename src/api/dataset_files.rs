@@ -4,11 +4,10 @@
 use std::time::Duration;
 
 use axum::{
-    body::Body,
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -16,9 +15,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Json, Lease, Problem, Query,
     datasets::named,
-    download,
     problem::ProblemDocument,
-    sent_file::{self, Wanted},
+    sent_file::{self, Asked},
     tree_path::TreePath,
     uploads::{announced, arriving, refuse_forms},
     versions::version_named,
@@ -33,7 +31,7 @@ use crate::{
     service::{
         Services,
         dataset_files::{FileDraft, FilePut},
-        version_home::{FileFound, FileSource, read_s3},
+        version_home::FileFound,
     },
 };
 
@@ -112,40 +110,23 @@ async fn get(
     lease: Lease,
     at: TreePath,
     Query(query): Query<GetQuery>,
-    method: Method,
-    headers: HeaderMap,
+    asked: Asked,
 ) -> Result<Response, Problem> {
     let (dataset, version, path) = place(at)?;
     let found = services.open_file(&caller, dataset, version, &path).await?;
-    send(found, &path, lease, query.download, (&method, &headers)).await
+    send(found, &path, lease, query.download, &asked).await
 }
 
-/// Sends a file that was found at `path`.
+/// Sends what a client wants of a file that was found at `path`.
 pub async fn send(
     FileFound { source, bytes, content }: FileFound,
     path: &UserPath,
     lease: Lease,
     save: bool,
-    (method, headers): (&Method, &HeaderMap),
+    asked: &Asked,
 ) -> Result<Response, Problem> {
-    let name = String::from_utf8_lossy(path.name().unwrap_or_default()).into_owned();
-    // A file whose bytes are not known may change at any time, and is never the one that was there.
-    let etag = content.map_or_else(|| format!("\"unread-{bytes}\""), |content| format!("\"{}\"", content.hash));
-    let facts = sent_file::Facts { name: &name, etag, size_bytes: bytes, save };
-    let (files, path) = match source {
-        FileSource::Read(bytes) => return sent_file::send_read(facts, headers, &bytes),
-        FileSource::Disk(file) => return sent_file::send(facts, headers, file, lease).await,
-        FileSource::S3 { files, path } => (files, path),
-    };
-    let headers = if content.is_some() { headers.clone() } else { HeaderMap::new() };
-    let wanted = facts.wanted(&headers)?;
-    let body = match &wanted {
-        Wanted::Bytes { first, length, .. } if method != Method::HEAD && *length > 0 => {
-            download::body(read_s3(&files, &path, (*first, *length, bytes)).await?, lease)
-        }
-        _ => Body::empty(),
-    };
-    facts.answer(wanted, body)
+    let etag = content.map(|content| format!("\"{}\"", content.hash));
+    sent_file::send(sent_file::Facts { path, etag, size_bytes: bytes, save }, source, asked, lease).await
 }
 
 /// Put a file into a version

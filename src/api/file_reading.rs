@@ -6,7 +6,6 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use http::HeaderMap;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -15,12 +14,12 @@ use super::{
     Cursor, Json, Lease, Page, Paged, Path, Problem, Query, download,
     files::{FileEntryView, etag, file_root, named_path},
     problem::ProblemDocument,
-    sent_file,
+    sent_file::{self, Asked},
     tree_path::TreePath,
 };
 use crate::{
     domain::{caller::Caller, user_path::UserPath},
-    service::Services,
+    service::{Services, version_home::FileSource},
     storage::{bundle::BundleKind, files::Position},
 };
 
@@ -128,13 +127,12 @@ async fn get(
     lease: Lease,
     at: TreePath,
     Query(query): Query<GetQuery>,
-    headers: HeaderMap,
+    asked: Asked,
 ) -> Result<Response, Problem> {
     let (file, inode) = services.open_user_file(&caller, &file_root(&at.root)?, &at.path).await?;
-    let name = String::from_utf8_lossy(at.path.name().unwrap_or_default()).into_owned();
-    let facts =
-        sent_file::Facts { name: &name, etag: etag(inode.into()), size_bytes: inode.bytes, save: query.download };
-    sent_file::send(facts, &headers, file, lease).await
+    let etag = Some(etag(inode.into()));
+    let facts = sent_file::Facts { path: &at.path, etag, size_bytes: inode.bytes, save: query.download };
+    sent_file::send(facts, FileSource::Disk(file), &asked, lease).await
 }
 
 /// Fetch files and directories as one archive

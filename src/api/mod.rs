@@ -65,7 +65,7 @@ pub mod integrations;
 pub mod notebooks;
 mod log_follow;
 mod range;
-mod sent_file;
+pub mod sent_file;
 pub mod signed;
 pub mod signed_artifacts;
 pub mod storage_providers;

@@ -7,13 +7,14 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Json, Lease, Path, Problem, Query, dataset_files,
+    sent_file::Asked,
     tree_path::{self, TreePath},
     versions::both,
 };
@@ -220,14 +221,14 @@ pub async fn send(
     services: &Services,
     at: TreePath,
     query: &SignatureQuery,
-    headers: &HeaderMap,
+    asked: &Asked,
 ) -> Result<Response, Problem> {
     let TreePath { dataset, version, path, .. } = at;
     let purpose = Purpose::File { method: SignedMethod::Get, path: path.clone(), executable: query.executable };
     let (signed, signature) = read(purpose, query.of(&dataset, &version))?;
     let found = services.open_signed_file(&signed, &signature, &path).await?;
     let lease = Lease::of_key(Arc::new(services.clone()), signed.key);
-    dataset_files::send(found, &path, lease, false, (&Method::GET, headers)).await
+    dataset_files::send(found, &path, lease, false, asked).await
 }
 
 /// Fetch a file by a signed URL
@@ -246,9 +247,9 @@ async fn get(
     State(services): State<Services>,
     at: TreePath,
     Query(query): Query<SignatureQuery>,
-    headers: HeaderMap,
+    asked: Asked,
 ) -> Result<Response, Problem> {
-    send(&services, at, &query, &headers).await
+    send(&services, at, &query, &asked).await
 }
 
 /// Look at a file by a signed URL
@@ -264,11 +265,11 @@ async fn head(
     State(services): State<Services>,
     at: TreePath,
     Query(query): Query<SignatureQuery>,
-    headers: HeaderMap,
+    asked: Asked,
 ) -> Result<Response, Problem> {
     let Opened { caller, lease, dataset, version } = open_file(&services, SignedMethod::Head, &at, &query).await?;
     let found = services.open_file(&caller, dataset, version, &at.path).await?;
-    dataset_files::send(found, &at.path, lease, false, (&Method::HEAD, &headers)).await
+    dataset_files::send(found, &at.path, lease, false, &asked).await
 }
 
 /// Put a file by a signed URL

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
-use http::HeaderMap;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Lease, Problem, Query, artifacts,
+    sent_file::Asked,
     tree_path::{self, TreePath},
 };
 use crate::service::{
@@ -66,7 +66,7 @@ async fn get(
     State(services): State<Services>,
     at: TreePath,
     Query(query): Query<SignatureQuery>,
-    headers: HeaderMap,
+    asked: Asked,
 ) -> Result<Response, Problem> {
     let signed = SignedArtifact {
         job: at.id.parse().map_err(|_| not_good())?,
@@ -77,5 +77,5 @@ async fn get(
     let shown = query.signature.parse().map_err(|_| not_good())?;
     let caller = services.artifact_signer(&signed, &shown).await?;
     let lease = Lease::of_key(Arc::new(services.clone()), signed.key);
-    artifacts::send(&services, &caller, lease, &signed.job, signed.path, &headers).await
+    artifacts::send(&services, &caller, lease, &signed.job, signed.path, &asked).await
 }

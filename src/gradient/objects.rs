@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{DecodeError, Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{StatusCode, header};
 use serde::Deserialize;
 
 use super::{ROOT, listing_xml};
@@ -22,6 +22,7 @@ use crate::{
     api::{
         Path, Problem, Query,
         dataset_files::{LONGEST, send},
+        sent_file::Asked,
         signed::{self, Opened, Shown, SignatureQuery, open, open_file},
         tree_path::{TreePath, encoded},
         uploads::{announced, arriving},
@@ -99,9 +100,9 @@ pub async fn get(
     State(services): State<Services>,
     at: TreePath,
     Query(query): Query<SignatureQuery>,
-    headers: HeaderMap,
+    asked: Asked,
 ) -> Result<Response, Problem> {
-    signed::send(&services, at, &query, &headers).await
+    signed::send(&services, at, &query, &asked).await
 }
 
 /// Says how large a file is, if it is there.
@@ -109,14 +110,14 @@ pub async fn head(
     State(services): State<Services>,
     at: TreePath,
     Query(query): Query<SignatureQuery>,
-    headers: HeaderMap,
+    asked: Asked,
 ) -> Result<Response, Problem> {
     let Opened { caller, lease, dataset, version } = open_file(&services, SignedMethod::Head, &at, &query).await?;
     if !services.has_file(&caller, dataset.clone(), version.clone(), &at.path).await? {
         return Err(ServiceError::not_found("file", format!("“{}”", at.path)).into());
     }
     let found = services.open_file(&caller, dataset, version, &at.path).await?;
-    send(found, &at.path, lease, false, (&Method::HEAD, &headers)).await
+    send(found, &at.path, lease, false, &asked).await
 }
 
 /// Takes a file, whatever kind the client says that it is: it guesses by the name.
