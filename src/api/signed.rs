@@ -7,7 +7,7 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -216,17 +216,30 @@ pub async fn open_file(
     open(services, Purpose::File { method, path: at.path.clone(), executable: query.executable }, shown).await
 }
 
-/// Sends a file to somebody who has a URL that was signed for reading it.
+/// What a directory is to whoever asks for it as for a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Directories {
+    Refused,
+    /// Nothing, as in S3.
+    Absent,
+}
+
+/// Sends what is asked of a file to somebody who has a URL that was signed for asking so.
 pub async fn send(
     services: &Services,
     at: TreePath,
     query: &SignatureQuery,
     asked: &Asked,
+    directories: Directories,
 ) -> Result<Response, Problem> {
     let TreePath { dataset, version, path, .. } = at;
-    let purpose = Purpose::File { method: SignedMethod::Get, path: path.clone(), executable: query.executable };
+    let method = if asked.method == Method::HEAD { SignedMethod::Head } else { SignedMethod::Get };
+    let purpose = Purpose::File { method, path: path.clone(), executable: query.executable };
     let (signed, signature) = read(purpose, query.of(&dataset, &version))?;
-    let found = services.open_signed_file(&signed, &signature, &path).await?;
+    let found = match directories {
+        Directories::Refused => services.open_signed_file(&signed, &signature, &path).await?,
+        Directories::Absent => services.open_signed_object(&signed, &signature, &path).await?,
+    };
     let lease = Lease::of_key(Arc::new(services.clone()), signed.key);
     dataset_files::send(found, &path, lease, false, asked).await
 }
@@ -249,7 +262,7 @@ async fn get(
     Query(query): Query<SignatureQuery>,
     asked: Asked,
 ) -> Result<Response, Problem> {
-    send(&services, at, &query, &asked).await
+    send(&services, at, &query, &asked, Directories::Refused).await
 }
 
 /// Look at a file by a signed URL
@@ -267,9 +280,7 @@ async fn head(
     Query(query): Query<SignatureQuery>,
     asked: Asked,
 ) -> Result<Response, Problem> {
-    let Opened { caller, lease, dataset, version } = open_file(&services, SignedMethod::Head, &at, &query).await?;
-    let found = services.open_file(&caller, dataset, version, &at.path).await?;
-    dataset_files::send(found, &at.path, lease, false, &asked).await
+    send(&services, at, &query, &asked, Directories::Refused).await
 }
 
 /// Put a file by a signed URL

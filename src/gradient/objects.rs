@@ -21,9 +21,9 @@ use super::{ROOT, listing_xml};
 use crate::{
     api::{
         Path, Problem, Query,
-        dataset_files::{LONGEST, send},
+        dataset_files::LONGEST,
         sent_file::Asked,
-        signed::{self, Opened, Shown, SignatureQuery, open, open_file},
+        signed::{self, Directories, Opened, Shown, SignatureQuery, open, open_file},
         tree_path::{TreePath, encoded},
         uploads::{announced, arriving},
     },
@@ -102,7 +102,7 @@ pub async fn get(
     Query(query): Query<SignatureQuery>,
     asked: Asked,
 ) -> Result<Response, Problem> {
-    signed::send(&services, at, &query, &asked).await
+    signed::send(&services, at, &query, &asked, Directories::Refused).await
 }
 
 /// Says how large a file is, if it is there.
@@ -112,12 +112,7 @@ pub async fn head(
     Query(query): Query<SignatureQuery>,
     asked: Asked,
 ) -> Result<Response, Problem> {
-    let Opened { caller, lease, dataset, version } = open_file(&services, SignedMethod::Head, &at, &query).await?;
-    if !services.has_file(&caller, dataset.clone(), version.clone(), &at.path).await? {
-        return Err(ServiceError::not_found("file", format!("“{}”", at.path)).into());
-    }
-    let found = services.open_file(&caller, dataset, version, &at.path).await?;
-    send(found, &at.path, lease, false, &asked).await
+    signed::send(&services, at, &query, &asked, Directories::Absent).await
 }
 
 /// Takes a file, whatever kind the client says that it is: it guesses by the name.

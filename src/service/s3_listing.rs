@@ -5,12 +5,13 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
     ServiceError, Services,
-    version_home::{FileFound, FileSource, HomeItem, read_s3},
+    signed_urls::Signed,
+    version_home::{FileFound, FileSource, Home, HomeItem, read_s3},
 };
 use crate::{
     domain::{
         caller::Caller,
-        content::EntryKind,
+        content::{ContentHash, EntryKind},
         dataset::{DatasetRef, VersionRef, VersionState},
         user_path::UserPath,
     },
@@ -61,36 +62,21 @@ impl Services {
         listing: Listing,
     ) -> Result<ListedPage, ServiceError> {
         let found = self.find_version(caller, dataset, version).await?;
-        let home = self.home(&found.dataset, &found.version.id).await?;
-        let mut query = ListQuery {
-            prefix: listing.prefix.into_bytes(),
-            delimiter: !listing.recursive,
-            after: listing.after,
-            limit: listing.limit.clamp(1, MOST) as usize,
-        };
-        loop {
-            let page = home.list(query.clone()).await?;
-            let items: Vec<_> = page.items.into_iter().filter_map(listed).collect();
-            if !items.is_empty() || page.next.is_none() {
-                return Ok(ListedPage { items, next: page.next });
-            }
-            query.after = page.next;
-        }
+        self.home(&found.dataset, &found.version.id).await?.list_as_s3(listing).await
     }
 
-    /// Says whether a file is in a version; a directory is none.
-    pub async fn has_file(
+    /// Opens a file for whoever shows a URL that was signed for it, and to whom a directory is nothing, as in S3.
+    ///
+    /// # Errors
+    /// As [`Self::open_signed_file`]; [`ServiceError::NotFound`] also where there is a directory.
+    pub async fn open_signed_object(
         &self,
-        caller: &Caller,
-        dataset: DatasetRef,
-        version: VersionRef,
+        signed: &Signed,
+        shown: &ContentHash,
         path: &UserPath,
-    ) -> Result<bool, ServiceError> {
-        // Looked up in the listing, where it stands before all that begins as it does: services that keep
-        // objects as files are out of order when they are asked for a directory.
-        let listing = Listing { prefix: path.to_text(), recursive: true, after: None, limit: 1 };
-        let page = self.list_as_s3(caller, dataset, version, listing).await?;
-        Ok(matches!(page.items.first(), Some(Listed::File { path: found, .. }) if found == path))
+    ) -> Result<FileFound, ServiceError> {
+        let found = self.signed_version(signed, shown).await?;
+        self.home(&found.dataset, &found.version.id).await?.open_object(path).await
     }
 
     /// Says whether all of some files are in a version and can be fetched, at this moment.
@@ -126,6 +112,47 @@ impl Services {
         });
         // In a bucket each look is a question to somebody far away.
         looking.buffered(AT_ONCE).try_collect().await
+    }
+}
+
+impl Home {
+    /// Lists a page of files, as [`Services::list_as_s3`] does.
+    async fn list_as_s3(&self, listing: Listing) -> Result<ListedPage, ServiceError> {
+        let mut query = ListQuery {
+            prefix: listing.prefix.into_bytes(),
+            delimiter: !listing.recursive,
+            after: listing.after,
+            limit: listing.limit.clamp(1, MOST) as usize,
+        };
+        loop {
+            let page = self.list(query.clone()).await?;
+            let items: Vec<_> = page.items.into_iter().filter_map(listed).collect();
+            if !items.is_empty() || page.next.is_none() {
+                return Ok(ListedPage { items, next: page.next });
+            }
+            query.after = page.next;
+        }
+    }
+
+    /// Opens a file for those to whom a directory is nothing, as in S3.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotFound`] also where there is a directory.
+    async fn open_object(&self, path: &UserPath) -> Result<FileFound, ServiceError> {
+        let missing = || ServiceError::not_found("file", format!("“{path}”"));
+        if self.s3.is_some() {
+            // Looked up in the listing, where it stands before all that begins as it does: services that keep
+            // objects as files are out of order when they are asked for a directory.
+            let listing = Listing { prefix: path.to_text(), recursive: true, after: None, limit: 1 };
+            let page = self.list_as_s3(listing).await?;
+            if !matches!(page.items.first(), Some(Listed::File { path: found, .. }) if found == path) {
+                return Err(missing());
+            }
+        }
+        match self.open_file(path).await {
+            Err(ServiceError::Conflict { code: "is_directory", .. }) => Err(missing()),
+            opened => opened,
+        }
     }
 }
 
