@@ -70,6 +70,8 @@ pub mod signed;
 pub mod signed_artifacts;
 pub mod storage_providers;
 pub mod storage;
+pub mod tensorboard_members;
+pub mod tensorboard_sessions;
 pub mod tensorboard_wire;
 pub mod tensorboards;
 mod terminal_socket;

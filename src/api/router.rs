@@ -12,7 +12,8 @@ use super::{
     job_charts, job_logs, job_metrics, jobs, keys, known_files, lineage, machine_types, metrics, notebooks, openapi,
     projects, queue, secrets, session,
     shell::{self, Shell},
-    signed, signed_artifacts, storage, storage_providers, tensorboards, terminals, tls, uploads, versions, workloads,
+    signed, signed_artifacts, storage, storage_providers, tensorboard_members, tensorboard_sessions, tensorboards,
+    terminals, tls, uploads, versions, workloads,
 };
 use crate::service::Services;
 
@@ -35,6 +36,8 @@ fn closed_routes() -> OpenApiRouter<Services> {
         .merge(notebooks::routes())
         .merge(integrations::routes())
         .merge(tensorboards::routes())
+        .merge(tensorboard_members::routes())
+        .merge(tensorboard_sessions::routes())
         .merge(files::routes())
         .merge(file_uploads::routes())
         .merge(file_tasks::routes())

@@ -1,10 +1,10 @@
-//! `/tensorboards`: make, look, change, start, stop, delete, and what each of them shows. Opening one is
-//! `/workloads/{id}/open`, which starts it.
+//! `/tensorboards`: make, look, change, delete. What each of them shows is in [`super::tensorboard_members`], how they
+//! run in [`super::tensorboard_sessions`].
 
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use serde::Deserialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -13,10 +13,7 @@ use super::{
     paging::given,
     problem::ProblemDocument,
     projects::project_meant,
-    tensorboard_wire::{
-        MemberView, MembersText, NewTensorBoardText, TensorBoardDetail, TensorBoardText, TensorBoardView, drafts,
-        member_views,
-    },
+    tensorboard_wire::{NewTensorBoardText, TensorBoardDetail, TensorBoardText, TensorBoardView},
 };
 use crate::{
     domain::{caller::Caller, id::TensorBoardId, notebook::NotebookState, tensorboard::TensorBoardFilter},
@@ -25,16 +22,15 @@ use crate::{
 
 /// Returns the routes of this resource.
 pub fn routes() -> OpenApiRouter<Services> {
-    OpenApiRouter::new()
-        .routes(routes!(create, list))
-        .routes(routes!(get, change, delete))
-        .routes(routes!(start))
-        .routes(routes!(stop))
-        .routes(routes!(add_members, members))
-        .routes(routes!(remove_member))
+    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(get, change, delete))
 }
 
-async fn detail(services: &Services, caller: &Caller, now: TensorBoardNow) -> Result<TensorBoardDetail, Problem> {
+/// Shows a TensorBoard with what it shows and why it ended.
+pub(super) async fn detail(
+    services: &Services,
+    caller: &Caller,
+    now: TensorBoardNow,
+) -> Result<TensorBoardDetail, Problem> {
     let members = services.tensorboard_members(caller, &now.board.id).await?;
     let lines = services.tensorboard_last_lines(caller, &now).await;
     Ok(TensorBoardDetail::new(now, members, lines))
@@ -161,46 +157,6 @@ async fn change(
     Ok(Json(detail(&services, &caller, now).await?))
 }
 
-/// Start a TensorBoard
-///
-/// One that runs stays as it is. Opening it does the same.
-#[utoipa::path(
-    post, path = "/tensorboards/{id}/start", tag = "tensorboards", params(("id" = String, Path, description = "Id of a TensorBoard")),
-    responses(
-        (status = 200, description = "The TensorBoard as it stands", body = TensorBoardDetail),
-        (status = 404, description = "There is none", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 422, description = "Its image or machine type cannot be had on this box any more", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 507, description = "The disk is full", body = ProblemDocument, content_type = "application/problem+json"),
-    )
-)]
-async fn start(
-    State(services): State<Services>,
-    caller: Caller,
-    Path(id): Path<TensorBoardId>,
-) -> Result<Json<TensorBoardDetail>, Problem> {
-    let now = services.start_tensorboard(&caller, &id).await?;
-    Ok(Json(detail(&services, &caller, now).await?))
-}
-
-/// Stop a TensorBoard
-///
-/// Asks for the end of its session and answers at once. One that does not run stays as it is.
-#[utoipa::path(
-    post, path = "/tensorboards/{id}/stop", tag = "tensorboards", params(("id" = String, Path, description = "Id of a TensorBoard")),
-    responses(
-        (status = 200, description = "The TensorBoard as it stands", body = TensorBoardDetail),
-        (status = 404, description = "There is none", body = ProblemDocument, content_type = "application/problem+json"),
-    )
-)]
-async fn stop(
-    State(services): State<Services>,
-    caller: Caller,
-    Path(id): Path<TensorBoardId>,
-) -> Result<Json<TensorBoardDetail>, Problem> {
-    let now = services.stop_tensorboard(&caller, &id).await?;
-    Ok(Json(detail(&services, &caller, now).await?))
-}
-
 /// Delete a TensorBoard
 ///
 /// It must not run. What it showed stays where it is.
@@ -221,81 +177,8 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What a TensorBoard shows.
-#[derive(serde::Serialize, ToSchema)]
-struct MemberList {
-    /// In the order in which they were added; at most 64.
-    items: Vec<MemberView>,
-}
-
-/// List members of a TensorBoard
-#[utoipa::path(
-    get, path = "/tensorboards/{id}/members", tag = "tensorboards", params(("id" = String, Path, description = "Id of a TensorBoard")),
-    responses(
-        (status = 200, description = "All of them", body = MemberList),
-        (status = 404, description = "There is none", body = ProblemDocument, content_type = "application/problem+json"),
-    )
-)]
-async fn members(
-    State(services): State<Services>,
-    caller: Caller,
-    Path(id): Path<TensorBoardId>,
-) -> Result<Json<MemberList>, Problem> {
-    let now = services.tensorboard(&caller, &id).await?;
-    let members = services.tensorboard_members(&caller, &id).await?;
-    Ok(Json(MemberList { items: member_views(&now, members) }))
-}
-
-/// Add members to a TensorBoard
-///
-/// All of them or none. One that runs begins a new session, at the same address, and shows them within
-/// seconds.
-#[utoipa::path(
-    post, path = "/tensorboards/{id}/members", tag = "tensorboards", params(("id" = String, Path, description = "Id of a TensorBoard")),
-    request_body = MembersText,
-    responses(
-        (status = 200, description = "The TensorBoard as it stands", body = TensorBoardDetail),
-        (status = 403, description = "The key may only read", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such TensorBoard, or a member is not there", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 409, description = "It is a member already, or another one is called so", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 422, description = "A field cannot be so; `field` names it", body = ProblemDocument, content_type = "application/problem+json"),
-    )
-)]
-async fn add_members(
-    State(services): State<Services>,
-    caller: Caller,
-    Path(id): Path<TensorBoardId>,
-    Json(MembersText { members }): Json<MembersText>,
-) -> Result<Json<TensorBoardDetail>, Problem> {
-    let now = services.add_tensorboard_members(&caller, &id, drafts(members)?).await?;
-    Ok(Json(detail(&services, &caller, now).await?))
-}
-
-/// Remove a member from a TensorBoard
-///
-/// One that runs begins a new session, at the same address, without it. What was shown stays where it is.
-#[utoipa::path(
-    delete, path = "/tensorboards/{id}/members/{name}", tag = "tensorboards",
-    params(
-        ("id" = String, Path, description = "Id of a TensorBoard"),
-        ("name" = String, Path, description = "Name of a member, or the id of what it shows"),
-    ),
-    responses(
-        (status = 200, description = "The TensorBoard as it stands", body = TensorBoardDetail),
-        (status = 404, description = "There is no such TensorBoard, or it has no such member", body = ProblemDocument, content_type = "application/problem+json"),
-    )
-)]
-async fn remove_member(
-    State(services): State<Services>,
-    caller: Caller,
-    Path((id, name)): Path<(TensorBoardId, String)>,
-) -> Result<Json<TensorBoardDetail>, Problem> {
-    let now = services.remove_tensorboard_members(&caller, &id, vec![name]).await?;
-    Ok(Json(detail(&services, &caller, now).await?))
-}
-
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use serde_json::{Value, json};
 
     use crate::{
@@ -303,70 +186,27 @@ mod tests {
         domain::caller::Scope,
     };
 
-    async fn made(api: &Api, path: &str, body: Value) -> String {
+    pub async fn made(api: &Api, path: &str, body: Value) -> String {
         let made = api.ask("POST", path, Some(body)).await;
         assert_eq!(made.status, 201, "{}", made.text);
         made.body["id"].as_str().unwrap().to_owned()
     }
 
-    async fn job(api: &Api, name: &str) -> String {
+    pub async fn job(api: &Api, name: &str) -> String {
         made(api, "jobs", json!({ "image": "busybox", "command": "true", "name": name })).await
     }
 
-    async fn notebook(api: &Api) -> String {
+    pub async fn notebook(api: &Api) -> String {
         made(api, "notebooks", json!({ "image": "lab", "name": "lab", "start": false })).await
     }
 
-    async fn experiment(api: &Api) -> String {
+    pub async fn experiment(api: &Api) -> String {
         let spec = json!({ "name": "e", "image": "busybox", "command": "true" });
         made(api, "experiments", json!({ "spec": spec, "start": false })).await
     }
 
-    async fn board(api: &Api, members: Value) -> Answer {
+    pub async fn board(api: &Api, members: Value) -> Answer {
         api.ask("POST", "tensorboards", Some(json!({ "name": "sweep", "members": members }))).await
-    }
-
-    fn names(answer: &Answer) -> Vec<&str> {
-        answer.body["members"].as_array().unwrap().iter().map(|member| member["name"].as_str().unwrap()).collect()
-    }
-
-    #[tokio::test]
-    async fn it_shows_what_it_is_told_to_and_says_what_is_gone() {
-        let api = Api::new().await;
-        let (one, two, notebook) = (job(&api, "train").await, job(&api, "train").await, notebook(&api).await);
-        let experiment = experiment(&api).await;
-        let version = api.committed("logs", &[("events", "x")]).await;
-        let members = json!([
-            { "job": one }, { "job": two }, { "experiment": experiment, "name": "all of them" },
-            { "notebook": notebook, "path": "runs/./a/" }, { "dataset": "logs:latest" },
-        ]);
-        let made = board(&api, members).await;
-        assert_eq!(made.status, 201, "{}", made.text);
-        assert_eq!(names(&made), ["train", &format!("train-{two}"), "all of them", "lab-runs-a", "logs"]);
-        assert_eq!((&made.body["state"], &made.body["memberCount"]), (&json!("created"), &json!(5)));
-        let member = |answer: &Answer, at: usize| answer.body["members"][at].clone();
-        assert_eq!(member(&made, 3)["path"], "runs/a");
-        assert!(version.ends_with(member(&made, 4)["version"].as_str().unwrap()), "{version}");
-        assert_eq!((&member(&made, 3)["title"], &member(&made, 3)["gone"]), (&json!("lab"), &json!(false)));
-        let states: Vec<_> = (0..5).map(|at| member(&made, at)["state"].clone()).collect();
-        assert_eq!(json!(states), json!(["pending", "pending", "created", null, null]));
-
-        assert_eq!(api.ask("DELETE", &format!("notebooks/{notebook}"), None).await.status, 204);
-        let id = made.body["id"].as_str().unwrap();
-        let found = api.ask("GET", &format!("tensorboards/{id}"), None).await;
-        assert_eq!((&member(&found, 3)["title"], &member(&found, 3)["gone"]), (&Value::Null, &json!(true)));
-        // What is gone is left out, with a word, and is no reason not to start.
-        let started = api.ask("POST", &format!("tensorboards/{id}/start"), None).await;
-        assert_eq!((started.status.as_u16(), &started.body["state"]), (200, &json!("pending")), "{}", started.text);
-        assert!(member(&started, 3)["message"].as_str().unwrap().contains("deleted"), "{}", started.text);
-        assert!(member(&started, 2)["message"].as_str().unwrap().contains("no runs yet"), "{}", started.text);
-        assert_eq!(member(&started, 0)["message"], Value::Null);
-
-        for (named, left) in [("all%20of%20them", 4), (one.as_str(), 3)] {
-            let path = format!("tensorboards/{id}/members/{named}");
-            assert_eq!(api.ask("DELETE", &path, None).await.body["memberCount"], left);
-            assert_eq!(api.ask("DELETE", &path, None).await.problem(), (404, "member_not_found"));
-        }
     }
 
     #[tokio::test]
@@ -414,26 +254,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_name_and_no_path_leads_out() {
-        let api = Api::new().await;
-        let (job, notebook) = (job(&api, "train").await, notebook(&api).await);
-        for name in ["..", ".", "", "a/b", "../../etc", "a\nb", &"x".repeat(129)] {
-            let answer = board(&api, json!([{ "job": job, "name": name }])).await;
-            assert_eq!(answer.problem(), (422, "bad_name"), "{name:?}");
-        }
-        for path in ["..", "/etc", "a/../../..", "a\u{0}b", "a\nb", &"x/".repeat(3000)] {
-            let answer = board(&api, json!([{ "notebook": notebook, "path": path }])).await;
-            assert_eq!(answer.problem(), (422, "bad_path"), "{path:?}");
-        }
-        for strange in
-            [json!([{}]), json!([{ "job": job, "notebook": notebook }]), json!([{ "job": job, "path": "x" }])]
-        {
-            assert_eq!(board(&api, strange).await.problem(), (422, "one_of"));
-        }
-        assert_eq!(api.ask("GET", "tensorboards", None).await.body["items"], json!([]));
-    }
-
-    #[tokio::test]
     async fn what_belongs_to_others_is_not_there() {
         let api = Api::new().await;
         let (job, notebook) = (job(&api, "train").await, notebook(&api).await);
@@ -470,68 +290,6 @@ mod tests {
             assert_eq!(ask(method, &path, None).await, gone, "{method} {path}");
         }
         assert_eq!(ask("PATCH", &format!("tensorboards/{id}"), Some(json!({}))).await, gone);
-    }
-
-    #[tokio::test]
-    async fn it_has_as_many_members_as_one_can_look_at() {
-        let api = Api::new().await;
-        let mut jobs = Vec::new();
-        for _ in 0..65 {
-            jobs.push(json!({ "job": job(&api, "train").await }));
-        }
-        assert_eq!(board(&api, jobs.clone().into()).await.problem(), (422, "too_many_members"));
-        let many: Vec<_> = (0..5000).map(|_| jobs[0].clone()).collect();
-        assert_eq!(board(&api, many.into()).await.problem(), (422, "too_many_members"));
-        let full = board(&api, jobs[..64].into()).await;
-        assert_eq!(full.status, 201, "{}", full.text);
-        let path = format!("tensorboards/{}/members", full.body["id"].as_str().unwrap());
-        let more = api.ask("POST", &path, Some(json!({ "members": [jobs[64]] }))).await;
-        assert_eq!(more.problem(), (422, "too_many_members"));
-        let again = board(&api, json!([jobs[0], jobs[0]])).await;
-        assert_eq!(again.problem(), (409, "already_member"));
-        let alike = json!([{ "job": jobs[0]["job"], "name": "a" }, { "job": jobs[1]["job"], "name": "a" }]);
-        assert_eq!(board(&api, alike).await.problem(), (409, "name_taken"));
-    }
-
-    #[tokio::test]
-    async fn opening_starts_it_once_and_other_members_are_another_session() {
-        let api = Api::new().await;
-        let (one, two) = (job(&api, "one").await, job(&api, "two").await);
-        let made = board(&api, json!([{ "job": one }])).await;
-        let id = made.body["id"].as_str().unwrap();
-        let session = async || {
-            let found = api.ask("GET", &format!("tensorboards/{id}"), None).await;
-            found.body["session"]["id"].as_str().unwrap_or_default().to_owned()
-        };
-        assert_eq!(session().await, "");
-        let opened = api.ask("POST", &format!("workloads/{id}/open"), None).await;
-        assert_eq!(opened.status, 200, "{}", opened.text);
-        let url = opened.body["url"].as_str().unwrap();
-        assert!(url.starts_with(&format!("http://{id}.localhost:7071/w/{id}/?gradientd-ticket=")), "{url}");
-        let first = session().await;
-        api.ask("POST", &format!("workloads/{id}/open"), None).await;
-        api.ask("POST", &format!("tensorboards/{id}/start"), None).await;
-        assert_eq!(session().await, first);
-        let path = format!("tensorboards/{id}/members");
-        let changed = api.ask("POST", &path, Some(json!({ "members": [{ "job": two }] }))).await;
-        assert_eq!(changed.status, 200, "{}", changed.text);
-        let second = session().await;
-        assert_ne!(second, first);
-        assert_eq!(changed.body["session"]["activity"]["what"], "its members were changed");
-        // It runs, or waits: so it is not deleted, nor is its project.
-        assert_eq!(
-            api.ask("DELETE", &format!("tensorboards/{id}"), None).await.problem(),
-            (409, "tensorboard_running")
-        );
-        let project = made.body["project"]["id"].as_str().unwrap();
-        assert_eq!(
-            api.ask("DELETE", &format!("projects/{project}"), None).await.problem(),
-            (409, "project_has_tensorboards")
-        );
-        // Whoever stops it and opens it again has not to wait for the end of the old session.
-        assert_eq!(api.ask("POST", &format!("tensorboards/{id}/stop"), None).await.status, 200);
-        api.ask("POST", &format!("workloads/{id}/open"), None).await;
-        assert_ne!(session().await, second);
     }
 
     #[tokio::test]
