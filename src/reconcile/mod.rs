@@ -9,7 +9,8 @@
 //! - [`gateway`] asks where containers reach this machine.
 //! - [`gpus`] reads NVML, [`samples`] what runs use, [`disk`] the room on the disk.
 //! - [`notebooks`] looks at the servers of notebooks, [`notebook_data`] changes what is beneath their
-//!   `/datasets`, [`forks`] copies the files of forks.
+//!   `/datasets` (`session_wants`, `session_fetches` and `session_takes` are its parts), [`forks`] copies the files of
+//!   forks.
 //! - [`sources`] mounts places on S3 for sessions; `source_step` decides, `source_act` acts.
 //! - [`terminals`] holds the engine's side of shells that people have open.
 //! - [`tensorboards`] looks who still looks at TensorBoards and what they should show.
@@ -62,7 +63,9 @@ pub mod placement;
 mod prepare;
 mod pump;
 mod s3_sources;
+mod session_fetches;
 mod session_takes;
+mod session_wants;
 pub mod samples;
 mod setup_log;
 mod source_act;
