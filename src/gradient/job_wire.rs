@@ -40,6 +40,9 @@ pub struct JobWire {
     datasets: String,
     build_only: String,
     registry_target: String,
+    registry_target_username: String,
+    registry_target_password: String,
+    is_public: String,
     experiment_id: String,
     /// By its name.
     cluster: String,
@@ -110,6 +113,19 @@ impl JobWire {
         if !self.registry_target.is_empty() {
             let detail = "images that are built here stay on this box: leave --registryTarget out";
             return Err(Problem::invalid("not_here", "registryTarget", detail));
+        }
+        for (field, value) in [
+            ("registryTargetUsername", &self.registry_target_username),
+            ("registryTargetPassword", &self.registry_target_password),
+        ] {
+            if !value.is_empty() {
+                let detail = format!("images that are built here are sent to no registry: leave --{field} out");
+                return Err(Problem::invalid("not_here", field, detail));
+            }
+        }
+        if is_true(&self.is_public) {
+            let detail = "only your team sees a job on this box: leave --isPublic out, and for others write what it makes into a public dataset";
+            return Err(Problem::invalid("not_here", "isPublic", detail));
         }
         Ok(())
     }
@@ -234,6 +250,11 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_to_be_public_is_as_it_would_be() {
+        assert!(draft(&[("isPublic", "False")]).is_ok() && draft(&[("isPublic", "")]).is_ok());
+    }
+
+    #[test]
     fn what_cannot_be_read_or_had_is_refused_by_its_name() {
         for (field, value) in [
             ("envVars", "{"),
@@ -247,7 +268,10 @@ mod tests {
             ("datasets", r#"[{"name": "x"}]"#),
             ("buildOnly", "True"),
             ("registryTarget", "example.com/me/image"),
+            ("registryTargetUsername", "ada"),
+            ("registryTargetPassword", "pa55"),
             ("experimentId", "e0123456789abc"),
+            ("isPublic", "True"),
         ] {
             let Err(problem) = draft(&[(field, value)]) else { panic!("{field} {value}") };
             assert_eq!(problem.status(), 422, "{field} {value}");

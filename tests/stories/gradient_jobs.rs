@@ -166,7 +166,7 @@ fn what_a_job_is_told_is_kept_as_it_was_said() {
     let ports = format!("{port}:80");
     let args =
         ["--projectId", &project, "--project", "passed over", "--clusterId", "box", "--workingDirectory", "/tmp"];
-    let passed_over = ["--isPublic", "true", "--isPreemptible", "true", "--startedByUserId", "u", "--nodeAttrs", "{}"];
+    let passed_over = ["--isPublic", "false", "--isPreemptible", "true", "--startedByUserId", "u", "--nodeAttrs", "{}"];
     let told = ["--ports", &ports, "--tags", "a,b", "--command", "pwd; sleep 1000"];
     let id = create(&client, &[&args[..], &passed_over, &told].concat());
     let job = daemon.wait_for(&id, "running", |job| job["state"] == "running");
@@ -221,6 +221,9 @@ fn each_mistake_with_a_job_reads_clearly_at_the_terminal() {
     for (args, said) in [
         (["--buildOnly", "--isPreemptible=true"], "--buildOnly"),
         (["--registryTarget", "127.0.0.1:1/mine"], "--registryTarget"),
+        (["--registryTargetUsername", "ada"], "--registryTargetUsername"),
+        (["--registryTargetPassword", "pa55"], "--registryTargetPassword"),
+        (["--isPublic", "true"], "public dataset"),
         (["--registryUsername", "ada"], "registryPassword"),
         (["--clusterId", "clg07azjl"], "its id is box"),
         (["--cluster", "Public"], "its id is box"),
