@@ -224,6 +224,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()
         flights: Arc::default(),
         clock: Arc::clone(&rooms.clock),
         died: reconcile::engine::Died::default(),
+        asides: reconcile::asides::Asides::default(),
         settings: Arc::new(loop_settings(&config, box_id)),
         stop: stop.clone(),
         tasks: TaskTracker::new(),

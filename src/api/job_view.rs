@@ -5,7 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::job_wire::{CommandText, CreateJob};
+use super::{
+    job_wire::{CommandText, CreateJob},
+    memory_kills::MemoryKillsView,
+};
 use crate::{
     domain::{
         board::Progress,
@@ -44,6 +47,8 @@ pub struct JobView {
     /// `unknown` while the engine does not answer: what ran may have ended since.
     contact: &'static str,
     exit_code: Option<i64>,
+    /// Processes that were killed because its memory was full, while it goes on; null where there were none.
+    memory_kills: Option<MemoryKillsView>,
     image: String,
     /// Null when the image's own command runs.
     command: Option<CommandText>,
@@ -194,6 +199,7 @@ impl JobView {
         let Job { workload, image, command, machine_type, clone_of, experiment, tags, project_name, user_name } =
             now.job;
         Self {
+            memory_kills: MemoryKillsView::of(&workload),
             project: ProjectName { id: workload.project, name: project_name },
             user: UserName { id: workload.user, name: user_name },
             state: workload.state,

@@ -59,6 +59,7 @@ pub mod known_files;
 pub mod job_wire;
 pub mod jobs;
 pub mod lineage;
+mod memory_kills;
 mod not_http;
 mod notebook_wire;
 pub mod integrations;

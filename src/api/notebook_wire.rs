@@ -9,6 +9,7 @@ use super::{
     integrations::DataProblemView,
     job_view::{ProgressView, ProjectName, UserName},
     job_wire::{CommandText, MountText, PasswordText, WorkspaceText, draft_workspace, said},
+    memory_kills::MemoryKillsView,
 };
 use crate::{
     domain::{
@@ -220,6 +221,9 @@ pub struct SessionView {
     #[schema(value_type = Option<String>, format = DateTime)]
     idle_at: Option<Timestamp>,
     activity: Option<ActivityView>,
+    /// Processes that were killed because its memory was full, a notebook's kernel perhaps; null where there were
+    /// none. Another session begins without.
+    memory_kills: Option<MemoryKillsView>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
 }
@@ -335,6 +339,7 @@ impl From<Session> for SessionView {
         let activity = session.activity.map(|activity| ActivityView { at: activity.at, what: activity.what });
         let workload = session.workload;
         Self {
+            memory_kills: MemoryKillsView::of(&workload),
             id: workload.id,
             state,
             message,

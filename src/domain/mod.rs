@@ -21,6 +21,7 @@ pub mod integration_file;
 pub mod job;
 pub mod key;
 pub mod machine_type;
+pub mod memory_kills;
 pub mod notebook;
 pub mod output;
 pub mod project;

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     gpu::GpuUuid,
     id::{DatasetId, JobId, NotebookId, ProjectId, TeamId, TensorBoardId, UploadId, UserId, VersionId},
+    memory_kills::MemoryKills,
     time::Timestamp,
 };
 
@@ -477,6 +478,8 @@ pub struct Workload {
     pub teardown_finished_at: Option<Timestamp>,
     /// GPUs of the present or latest attempt.
     pub gpus: Vec<GpuUuid>,
+    /// Processes of the present or latest attempt that were killed for memory.
+    pub memory_kills: Option<MemoryKills>,
 }
 
 words! {

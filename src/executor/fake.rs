@@ -29,7 +29,7 @@ use super::{
     ExecPlan, ExecSession, Executor, GpuAccess, Image, Inspection, LogChunk, Progress, RegistryCredentials, Stream,
     Usage,
 };
-use crate::domain::{storage_care::ImagesUsage, terminal::TtySize};
+use crate::domain::{storage_care::ImagesUsage, terminal::TtySize, time::Timestamp};
 
 /// An engine in memory. Clones are the same engine.
 #[derive(Clone)]
@@ -153,6 +153,15 @@ impl FakeEngine {
         let mut state = self.lock();
         if let Some(at) = state.at(id) {
             state.remove(at);
+        }
+        self.changed(state);
+    }
+
+    /// Has a process of a container that runs killed for memory; the container goes on.
+    pub fn kill_a_process_for_memory(&self, id: &str) {
+        let mut state = self.lock();
+        if let Some(at) = state.at(id) {
+            state.tell(at, "oom");
         }
         self.changed(state);
     }
@@ -470,6 +479,14 @@ impl Executor for FakeEngine {
             *read += usize::from(next.is_some());
             next.map_or(Next::Wait, Next::Item)
         }))
+    }
+
+    async fn memory_kills(&self, id: &str, since: Timestamp) -> Result<Vec<Timestamp>, EngineError> {
+        let is_of = |event: &EngineEvent| event.container_id == id || event.container_name == id;
+        self.call("memory_kills", |state, _| {
+            let of = state.events.iter().filter(|event| is_of(event) && event.action == "oom" && event.at >= since);
+            Ok(of.map(|event| event.at).collect())
+        })
     }
 }
 

@@ -100,6 +100,11 @@ pub trait Executor: Send + Sync {
     /// Tells of what happens to this box's containers, from now on. The first item may be awaited
     /// only after something happens; the subscription exists when this returns.
     async fn events(&self) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError>;
+
+    /// Tells when processes of a container were killed because its memory was full, be it the first of them or
+    /// another, from `since` to the present second, which may be left out; the earliest first. The engine
+    /// remembers a few hundred events of all containers, so it may have forgotten.
+    async fn memory_kills(&self, id: &str, since: Timestamp) -> Result<Vec<Timestamp>, EngineError>;
 }
 
 /// What engine this is.
@@ -346,6 +351,8 @@ pub struct EngineEvent {
     pub container_name: String,
     /// The engine's word: `create`, `start`, `die`, `oom`, `destroy`, …
     pub action: String,
+    /// By the engine's clock.
+    pub at: Timestamp,
     pub exit_code: Option<i64>,
 }
 

@@ -1,5 +1,6 @@
 //! Listens to the engine, so that the workload loop hears of an end at once. What is heard is only a
 //! nudge: the loop looks for itself, so an event that is missed costs time, not truth.
+//! Kills for memory alone are known by the events that tell of them.
 
 use std::{
     collections::HashSet,
@@ -9,7 +10,7 @@ use std::{
 
 use futures_util::StreamExt;
 
-use super::Works;
+use super::{Works, memory_kills};
 
 /// Containers that the engine said have died. Its list still shows them as running for a moment; an
 /// inspect knows better.
@@ -58,10 +59,20 @@ async fn listen(works: &Works) {
         if let Ok(mut events) = works.executor.events().await {
             // Whatever happened before is seen by this look.
             works.store.changes().workloads.notify_one();
+            // After it listens and before it reads, so that kills are counted in their order.
+            if let Err(error) = memory_kills::catch_up(works).await {
+                tracing::warn!(error = format!("{error:#}"), "what was killed for memory meanwhile is not known");
+            }
             while let Some(Ok(event)) = events.next().await {
                 tracing::debug!(container = event.container_name, action = event.action, "the engine says");
-                if event.action == "die" {
-                    works.died.note(event.container_name);
+                match &*event.action {
+                    // Nothing has ended by that alone.
+                    "oom" => {
+                        memory_kills::note(works, &event.container_name, event.at).await;
+                        continue;
+                    }
+                    "die" => works.died.note(event.container_name),
+                    _ => {}
                 }
                 works.store.changes().workloads.notify_one();
             }

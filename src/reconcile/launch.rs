@@ -19,6 +19,7 @@ use super::{
 use crate::{
     auth::Secret,
     domain::{
+        id::JobId,
         notebook,
         tensorboard::Logs,
         time::Timestamp,
@@ -51,6 +52,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// making it a second time finds the first.
 pub(super) fn container_name(box_id: &str, workload: &Workload) -> String {
     format!("gradientd-{box_id}-{}-{}", workload.id, workload.attempt)
+}
+
+/// Returns the run and the attempt whose container has this name; `None` where it is none of a run.
+pub(super) fn run_of_container(box_id: &str, name: &str) -> Option<(JobId, u32)> {
+    let (id, attempt) = name.strip_prefix("gradientd-")?.strip_prefix(box_id)?.strip_prefix('-')?.rsplit_once('-')?;
+    Some((id.parse().ok()?, attempt.parse().ok()?))
 }
 
 /// Makes and starts the container. Done again, it finds what it made and goes on from there.

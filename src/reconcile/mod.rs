@@ -5,7 +5,8 @@
 //! - [`workloads`] moves every workload towards what is wanted of it; the only writer of its state and
 //!   the only one who makes, starts, stops and removes containers. [`step`], [`ending`] and
 //!   [`placement`] decide for it; `launch`, `prepare`, `pump` and `teardown` act for it.
-//! - [`engine`] listens to the engine and nudges.
+//! - [`engine`] listens to the engine and nudges; `memory_kills` counts the processes that it says were killed for
+//!   memory, and [`asides`] brings words of the daemon's own to the pump of a run that runs.
 //! - [`gateway`] asks where containers reach this machine.
 //! - [`gpus`] reads NVML, [`samples`] what runs use, [`disk`] the room on the disk.
 //! - [`notebooks`] looks at the servers of notebooks, [`notebook_data`] changes what is beneath their
@@ -39,6 +40,7 @@ use crate::{
     store::Store,
 };
 
+pub mod asides;
 pub mod certificates;
 pub mod collect;
 pub mod disk;
@@ -55,6 +57,7 @@ mod import_trees;
 pub mod imports;
 mod inputs;
 mod launch;
+mod memory_kills;
 mod notebook_launch;
 pub mod notebook_data;
 pub mod notebooks;
@@ -101,6 +104,8 @@ pub struct Works {
     pub clock: Arc<dyn Clock>,
     /// What the engine says has just died.
     pub died: engine::Died,
+    /// What is to be said in the logs of runs that run.
+    pub asides: asides::Asides,
     pub settings: Arc<Settings>,
     /// Ends every loop.
     pub stop: CancellationToken,

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::{Works, launch, setup_log::limits};
 use crate::{
-    domain::{series::SeriesName, workload::Workload},
+    domain::{output::EngineTime, series::SeriesName, workload::Workload},
     executor::{ContainerState, EngineError, LogChunk},
     service::{RunLog, blocking},
     storage::log::{Appended, LinePoint, LogReader, LogWriter, Masker},
@@ -81,6 +81,8 @@ impl Pumps {
     pub(super) fn forget(&self, workload: &Workload) {
         let mut running = self.running.lock().expect("no code panics while it holds this lock");
         running.remove(&(workload.seq, workload.attempt));
+        // Whatever is said now comes too late.
+        self.works.asides.take((workload.seq, workload.attempt));
     }
 }
 
@@ -114,13 +116,23 @@ async fn carry(works: &Works, workload: &Workload) -> anyhow::Result<()> {
     .context("opening the run's log")?;
 
     let name = launch::container_name(&works.settings.box_id, workload);
+    let run = (workload.seq, workload.attempt);
     match works.executor.logs(&name, writer.resume_since()).await {
         Ok(chunks) => {
             let mut charts = Charts::new(works, workload).await?;
             charts.catch_up(works, workload).await?;
             // Whatever has arrived is written together; waiting for more would only delay readers.
             let mut batches = chunks.ready_chunks(BATCH);
-            while let Some(batch) = batches.next().await {
+            loop {
+                let batch = tokio::select! {
+                    batch = batches.next() => batch,
+                    lines = works.asides.next(run) => {
+                        writer = say(works, writer, lines).await.context("writing the daemon's own words")?;
+                        works.log_hub.publish(&key, writer.total());
+                        continue;
+                    }
+                };
+                let Some(batch) = batch else { break };
                 let mut whole = Vec::with_capacity(batch.len());
                 let mut broken = None;
                 for chunk in batch {
@@ -150,6 +162,7 @@ async fn carry(works: &Works, workload: &Workload) -> anyhow::Result<()> {
         anyhow::bail!("the stream of its output ended early");
     }
     crate::fault::point("log.drained");
+    writer = say(works, writer, works.asides.take(run)).await.context("writing the daemon's own words")?;
     let finished = blocking(move || writer.finish()).await.context("closing the run's log")?;
     works.log_hub.end(&key, finished.lines);
     Ok(())
@@ -168,6 +181,18 @@ pub(super) async fn close(works: &Works, workload: &Workload) -> anyhow::Result<
     .context("closing the run's log")?;
     works.log_hub.end(&key, finished.lines);
     Ok(())
+}
+
+/// Adds lines of the daemon's own.
+async fn say(works: &Works, mut writer: LogWriter, lines: Vec<String>) -> std::io::Result<LogWriter> {
+    let time = EngineTime::from(works.clock.now());
+    blocking(move || {
+        for line in lines {
+            writer.system(&line, time)?;
+        }
+        Ok(writer)
+    })
+    .await
 }
 
 async fn append(mut writer: LogWriter, batch: Vec<LogChunk>) -> std::io::Result<(LogWriter, Appended)> {

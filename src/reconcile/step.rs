@@ -117,6 +117,7 @@ pub(crate) mod tests {
             teardown_started_at: None,
             teardown_finished_at: None,
             gpus: Vec::new(),
+            memory_kills: None,
         }
     }
 

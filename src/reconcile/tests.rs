@@ -44,6 +44,7 @@ use crate::{
 mod file_limit;
 mod gateway;
 mod idle;
+mod memory_kills;
 mod publishing;
 mod session_words;
 mod sources;
@@ -139,6 +140,7 @@ impl Rig {
             flights: Arc::default(),
             clock,
             died: engine::Died::default(),
+            asides: asides::Asides::default(),
             settings: Arc::new(Settings {
                 box_id: "box".to_owned(),
                 stop_grace: Duration::from_millis(10),

@@ -257,6 +257,7 @@ impl Workloads {
                 finished_at: None,
                 not_before: None,
                 gpus,
+                memory_kills: None,
                 ..workload
             };
             self.act.begin(workload, Step::Launch);

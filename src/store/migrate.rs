@@ -21,6 +21,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0011_who_left.sql"),
     include_str!("migrations/0012_uses_by_sessions.sql"),
     include_str!("migrations/0013_tensorboard_registry.sql"),
+    include_str!("migrations/0014_memory_kills.sql"),
 ];
 
 /// The version that a database has after all steps.

@@ -27,6 +27,7 @@ pub mod imports;
 pub mod job_outputs;
 pub mod jobs;
 pub mod keys;
+pub mod memory_kills;
 mod migrate;
 pub mod notebooks;
 pub mod points;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{StoreError, Tx, events, gpu_holdings, job_outputs, row::Json};
+use super::{StoreError, Tx, events, gpu_holdings, job_outputs, memory_kills, row::Json};
 use crate::domain::{
     gpu::GpuUuid,
     id::{JobId, ProjectId, TeamId, UploadId, UserId},
@@ -19,10 +19,12 @@ pub(super) const COLUMNS: &str = "w.seq, w.id, w.team_id, w.user_id, w.project_i
     w.state, w.attempt, w.not_before, w.image_id, w.reason, w.message, w.exit_code, w.ports,
     w.setup_started_at, w.setup_finished_at, w.started_at, w.finished_at, w.teardown_started_at,
     w.teardown_finished_at, w.kind, w.parent_id,
-    (SELECT a.gpus FROM attempts a WHERE a.seq = w.seq AND a.attempt = w.attempt)";
+    (SELECT a.gpus FROM attempts a WHERE a.seq = w.seq AND a.attempt = w.attempt),
+    (SELECT a.memory_kills FROM attempts a WHERE a.seq = w.seq AND a.attempt = w.attempt),
+    (SELECT a.memory_killed_at FROM attempts a WHERE a.seq = w.seq AND a.attempt = w.attempt)";
 
 /// How many columns [`read`] takes.
-pub(super) const WIDTH: usize = 36;
+pub(super) const WIDTH: usize = 38;
 
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Workload> {
     Ok(Workload {
@@ -62,6 +64,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Workload> {
         teardown_started_at: row.get(31)?,
         teardown_finished_at: row.get(32)?,
         gpus: row.get::<_, Option<Json<Vec<GpuUuid>>>>(35)?.map(|json| json.0).unwrap_or_default(),
+        memory_kills: memory_kills::read(row, 36, 37)?,
     })
 }
 

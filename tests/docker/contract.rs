@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use gradientd::{
-    domain::terminal::TtySize,
+    domain::{terminal::TtySize, time::Timestamp},
     executor::{
         ContainerPlan, ContainerState, EngineError, ExecPlan, ExecSession, Executor, Mount, Propagation, Stream,
     },
@@ -109,6 +109,22 @@ async fn running_out_of_memory_is_seen(rig: &dyn Rig) {
     let (end, _) = run(rig.engine(), &rig.plan(&[Step::Oom])).await;
     assert!(end.oom_killed);
     assert_eq!(end.exit_code, Some(137));
+    let begun = end.started_at.unwrap();
+    // The present second may be left out.
+    let told = soon("word of it", async {
+        loop {
+            let told = rig.engine().memory_kills(&end.id, begun).await.unwrap();
+            if !told.is_empty() {
+                return told;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert_eq!(told.len(), 1);
+    assert!(told[0] >= begun, "{told:?} after {begun}");
+    let later = rig.engine().memory_kills(&end.name, Timestamp(told[0].0 + 1)).await.unwrap();
+    assert_eq!(later, [], "nothing since");
 }
 
 async fn a_start_that_fails_leaves_the_container_created_with_the_reason(rig: &dyn Rig) {

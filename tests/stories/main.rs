@@ -40,6 +40,7 @@ mod imports;
 mod inside_a_container;
 mod keys_and_doors;
 mod logs;
+mod memory_kills;
 mod notebook_data;
 mod notebook_files;
 mod notebook_versions;

@@ -31,6 +31,8 @@ pub const OF_FILES: [&str; 2] = ["files.", "fork."];
 const OF_TERMINALS: [&str; 2] = ["terminal.", "engine.exec."];
 /// Points on the way of TensorBoards, with theirs.
 pub const OF_TENSORBOARDS: [&str; 1] = ["tensorboard."];
+/// Points on the way of kills for memory, with theirs.
+pub const OF_MEMORY: &str = "memory.";
 /// Points on the way of what is mounted in notebooks, with theirs.
 pub const OF_NOTEBOOKS: [&str; 1] = ["notebook_data."];
 
@@ -92,7 +94,8 @@ fn a_job_reaches_its_true_end_once_wherever_the_daemon_is_killed() {
     let points: Vec<String> = points()
         .into_iter()
         .filter(|point| {
-            let of_others = [&OF_DATA[..], &OF_FILES, &OF_TERMINALS, &OF_TENSORBOARDS, &OF_NOTEBOOKS, &[OF_SOURCES]];
+            let of_others =
+                [&OF_DATA[..], &OF_FILES, &OF_TERMINALS, &OF_TENSORBOARDS, &OF_NOTEBOOKS, &[OF_SOURCES, OF_MEMORY]];
             !of_others.concat().iter().any(|kind| point.starts_with(kind))
         })
         .collect();

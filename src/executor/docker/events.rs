@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use bollard::{models::EventMessage, query_parameters::EventsOptionsBuilder};
+use bollard::{
+    models::EventMessage,
+    query_parameters::{EventsOptions, EventsOptionsBuilder},
+};
 use bytes::BytesMut;
 use futures_util::{
     StreamExt, TryStreamExt,
@@ -46,19 +49,35 @@ impl Docker {
     /// Says whether the engine has told of a container that its memory ran out. It notes that at the
     /// container, too, but not when the container's end reaches it first.
     pub(super) async fn told_of_oom(&self, id: &str, ended: Timestamp) -> Result<bool, EngineError> {
-        let second = |at: Timestamp| format!("{}.{:06}000", at.0.div_euclid(1_000_000), at.0.rem_euclid(1_000_000));
-        let only = |text: &str| vec![text.to_owned()];
-        let filters = HashMap::from([("type", only("container")), ("container", only(id)), ("event", only("oom"))]);
-        let options = EventsOptionsBuilder::default()
-            .since(&second(Timestamp(ended.0 - 10_000_000)))
-            .until(&second(ended.plus(LATE)))
-            .filters(&filters)
-            .build();
+        let options = of_oom(id, Timestamp(ended.0 - 10_000_000), ended.plus(LATE));
         let told = self.connection.call(self.settings.timeouts.quick, |api| async move {
             Ok(api.events(Some(options)).try_next().await?.is_some())
         });
         told.await
     }
+
+    /// Returns when the engine told of a container that its memory ran out, up to the present second. It tells of
+    /// each process that is killed, not of the first alone.
+    pub(super) async fn times_of_oom(&self, id: &str, since: Timestamp) -> Result<Vec<Timestamp>, EngineError> {
+        let now = Timestamp(self.connection.engine_second().await? * 1_000_000);
+        if since > now {
+            // The engine refuses a time that runs backwards.
+            return Ok(Vec::new());
+        }
+        let options = of_oom(id, since, now);
+        let told = self.connection.call(self.settings.timeouts.quick, |api| async move {
+            api.events(Some(options)).try_collect::<Vec<_>>().await
+        });
+        Ok(told.await?.iter().filter_map(time).collect())
+    }
+}
+
+/// Asks when a container's memory ran out. The answer ends at `until`, be that to come.
+fn of_oom(id: &str, since: Timestamp, until: Timestamp) -> EventsOptions {
+    let second = |at: Timestamp| format!("{}.{:06}000", at.0.div_euclid(1_000_000), at.0.rem_euclid(1_000_000));
+    let only = |text: &str| vec![text.to_owned()];
+    let filters = HashMap::from([("type", only("container")), ("container", only(id)), ("event", only("oom"))]);
+    EventsOptionsBuilder::default().since(&second(since)).until(&second(until)).filters(&filters).build()
 }
 
 struct Reader {
@@ -91,6 +110,7 @@ impl Reader {
 /// Reads one line; `None` when it is not about a container of ours.
 fn read(settings: &DockerSettings, line: &[u8]) -> Option<EngineEvent> {
     let event: EventMessage = serde_json::from_slice(line).ok()?;
+    let at = time(&event)?;
     let actor = event.actor?;
     // The container's labels, and beside them its name, image and exit code.
     let attributes: HashMap<String, String> = actor.attributes?;
@@ -100,8 +120,13 @@ fn read(settings: &DockerSettings, line: &[u8]) -> Option<EngineEvent> {
         container_id: actor.id?,
         container_name: name.clone(),
         action: event.action?,
+        at,
         exit_code: attributes.get("exitCode").and_then(|code| code.parse().ok()),
     })
+}
+
+fn time(event: &EventMessage) -> Option<Timestamp> {
+    Some(Timestamp(event.time_nano? / 1000))
 }
 
 /// Writes `text` so that it can stand in a query.

@@ -21,7 +21,7 @@ use super::{
     BuildPlan, ContainerPlan, ContainerSummary, EngineError, EngineEvent, EngineInfo, EngineTime, ExecPlan,
     ExecSession, Executor, GpuAccess, Image, Inspection, LogChunk, Progress, RegistryCredentials, Usage,
 };
-use crate::domain::{storage_care::ImagesUsage, terminal::TtySize};
+use crate::domain::{storage_care::ImagesUsage, terminal::TtySize, time::Timestamp};
 
 mod build;
 mod connection;
@@ -158,5 +158,9 @@ impl Executor for Docker {
 
     async fn events(&self) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError> {
         self.watch_events().await
+    }
+
+    async fn memory_kills(&self, id: &str, since: Timestamp) -> Result<Vec<Timestamp>, EngineError> {
+        self.times_of_oom(id, since).await
     }
 }

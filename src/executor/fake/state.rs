@@ -187,14 +187,16 @@ impl State {
     }
 
     pub(super) fn tell(&mut self, at: usize, action: &str) {
-        let container = &self.containers[at];
-        if container.foreign {
+        if self.containers[at].foreign {
             return;
         }
+        let now = self.now();
+        let container = &self.containers[at];
         self.events.push(EngineEvent {
             container_id: container.id.clone(),
             container_name: container.plan.name.clone(),
             action: action.into(),
+            at: now,
             exit_code: container.exit_code.filter(|_| action == "die"),
         });
     }
