@@ -6,6 +6,7 @@ import { go } from "/router.js";
 import { confirm } from "/components/confirm-dialog.js";
 import { isFinished, jobNote } from "/components/job-words.js";
 import { jobData } from "/components/job-data.js";
+import { memoryNote } from "/components/memory-note.js";
 import { openWorkload } from "/components/open-workload.js";
 import { Page } from "/components/page.js";
 import { whyItWaits } from "/components/queue-place.js";
@@ -60,7 +61,7 @@ export default class JobPage extends Page {
         </div>
       </header>
       <div class="job-summary">
-        ${this.#note(job)} ${this.#progress(job)}
+        ${this.#note(job)} ${this.#progress(job)} ${memoryNote(job.memoryKills)}
         <div class="facts-line">${this.#facts(job)}</div>
         ${jobData(job)}
         <job-timeline .job=${job}></job-timeline>

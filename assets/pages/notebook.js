@@ -7,6 +7,7 @@ import { confirm } from "/components/confirm-dialog.js";
 import { lastLines } from "/components/last-lines.js";
 import { isLive, notebookNote, phaseWord, whyNoTerminal, whyNotOpen } from "/components/notebook-words.js";
 import { askFork, askShare, askStart } from "/components/notebook-dialogs.js";
+import { memoryNote } from "/components/memory-note.js";
 import { openWorkload } from "/components/open-workload.js";
 import { Page } from "/components/page.js";
 import { whyItWaits } from "/components/queue-place.js";
@@ -72,7 +73,7 @@ export default class NotebookPage extends Page {
         <div class="actions">${this.#actions(notebook, own)}</div>
       </header>
       <div class="job-summary">
-        ${this.#note(notebook, own)} ${this.#progress(notebook)} ${this.#dataNote(notebook)}
+        ${this.#note(notebook, own)} ${this.#progress(notebook)} ${this.#dataNote(notebook)} ${memoryNote(notebook.session?.memoryKills)}
         ${own && isLive(notebook) && notebook.session ? html`<session-end .notebook=${notebook} @changed=${() => this.notebook.load()}></session-end>` : nothing}
         <div class="facts-line">${this.#facts(notebook)}</div>
       </div>
@@ -116,7 +117,7 @@ export default class NotebookPage extends Page {
   #dataNote({ id, dataProblems }) {
     if (!dataProblems?.length || this.route.params.tab === "data") return nothing;
     const [{ name, message }] = dataProblems;
-    return html`<div class="note" data-tone="warn" role="status"><ui-icon name="triangle-alert"></ui-icon><div><strong>${dataProblems.length === 1 ? "Some data is not there" : `${dataProblems.length} parts of its data are not there`}</strong><div class="small soft">${name ? html`<code>/datasets/${name}</code>: ` : nothing}${message} <a class="link" href="/notebooks/${id}/data">Look at its data</a></div></div></div>`;
+    return html`<div class="note" data-tone="waiting" role="status"><ui-icon name="triangle-alert"></ui-icon><div><strong>${dataProblems.length === 1 ? "Some data is not there" : `${dataProblems.length} parts of its data are not there`}</strong><div class="small soft">${name ? html`<code>/datasets/${name}</code>: ` : nothing}${message} <a class="link" href="/notebooks/${id}/data">Look at its data</a></div></div></div>`;
   }
 
   #facts(notebook) {

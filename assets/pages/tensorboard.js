@@ -6,6 +6,7 @@ import { go } from "/router.js";
 import { confirm } from "/components/confirm-dialog.js";
 import { lastLines } from "/components/last-lines.js";
 import { isLive, phaseWord, whyNoTerminal } from "/components/notebook-words.js";
+import { memoryNote } from "/components/memory-note.js";
 import { openWorkload } from "/components/open-workload.js";
 import { Page } from "/components/page.js";
 import { whyItWaits } from "/components/queue-place.js";
@@ -65,7 +66,7 @@ export default class TensorboardPage extends Page {
         <div class="actions">${this.#actions(board)}</div>
       </header>
       <div class="job-summary">
-        ${this.#note(board)} ${this.#progress(board)}
+        ${this.#note(board)} ${this.#progress(board)} ${memoryNote(board.session?.memoryKills)}
         ${isLive(board) && board.session ? html`<session-end of="tensorboard" .notebook=${board}></session-end>` : nothing}
         <div class="facts-line">${this.#facts(board)}</div>
       </div>

@@ -124,6 +124,14 @@ export class MockNotebooks {
     this.emit("notebook", id, "ready");
   }
 
+  /** A process of it is killed for memory; the session goes on. */
+  runOutOfMemory(id) {
+    const [session] = this.sessions.get(id);
+    const message = "a process was killed because the 64.0 GiB of memory of the machine type were full. If that was a kernel, Jupyter started another in its place, which has none of its variables: load less at once and shut down kernels that you are done with, or start it on a machine type with more memory";
+    session.memoryKills = { times: (session.memoryKills?.times ?? 0) + 1, lastAt: ago(0), message };
+    this.emit("notebook", id, "memory");
+  }
+
   stop(id) {
     const notebook = this.all.find((candidate) => candidate.id === id);
     const [session] = this.sessions.get(id);

@@ -101,6 +101,26 @@ test("a notebook that failed says why, with the last lines that it printed", asy
   await page.getByRole("region", { name: "Last lines" }).getByText("Python 3.12.7").waitFor();
 });
 
+test("a kernel that was killed for memory is told where one works, with how often and what to do, until another start", async () => {
+  const { notebooks } = mock.box;
+  await page.goto(`${mock.url}/notebooks/n4kq0z81`);
+  await chip("running").waitFor();
+  assert.equal(await page.locator(".memory-note").count(), 0);
+  notebooks.runOutOfMemory("n4kq0z81");
+  const note = page.locator(".memory-note");
+  await note.getByText("It ran out of memory").waitFor();
+  await note.getByText("A process was killed because the 64.0 GiB of memory of the machine type were full.").waitFor();
+  assert.equal(await note.getByText("times").count(), 0);
+  notebooks.runOutOfMemory("n4kq0z81");
+  await note.getByText("It ran out of memory 2 times, last").waitFor();
+  await picture(page, "notebook-out-of-memory");
+  notebooks.runOutOfMemory("nsoon000");
+  await page.goto(`${mock.url}/notebooks/nsoon000`);
+  await note.waitFor();
+  notebooks.start("nsoon000", {});
+  await note.waitFor({ state: "detached" });
+});
+
 test("an editor gets an address with a token, which is shown once", async () => {
   await page.goto(`${mock.url}/notebooks/n4kq0z81/connect`);
   await button("Make a token").click();
