@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::IpAddr,
     sync::{Arc, RwLock},
     time::Duration,
 };
@@ -20,7 +19,7 @@ use super::{
     source::SourceState,
     storage_care::{FsckReport, GcReport, ImagesUsage, PartUsage},
     time::Timestamp,
-    traffic::Traffic,
+    whereabouts::{Located, Reach, Whereabouts},
 };
 
 /// Whether the engine answers.
@@ -129,20 +128,13 @@ pub struct Board {
     gc: Slot<Option<GcReport>>,
     fsck: Slot<Option<FsckReport>>,
     team_usage: Slot<HashMap<TeamId, TeamUsage>>,
-    reach: RwLock<HashMap<JobId, Reach>>,
+    whereabouts: Whereabouts,
     forks: RwLock<HashMap<NotebookId, ForkProgress>>,
     session_data: RwLock<HashMap<JobId, Arc<SessionData>>>,
     notebook_sizes: Slot<HashMap<NotebookId, NotebookSize>>,
     wanted_sources: RwLock<HashMap<JobId, Arc<BTreeMap<String, S3Source>>>>,
     sources: Slot<HashMap<(JobId, String), SourceState>>,
     unshared: Slot<Option<String>>,
-}
-
-/// Where a container is reached, and what passes.
-#[derive(Debug, Clone)]
-pub struct Reach {
-    pub address: IpAddr,
-    pub traffic: Arc<Traffic>,
 }
 
 /// One value that is replaced whole.
@@ -199,7 +191,7 @@ impl Board {
             gc: Slot::default(),
             fsck: Slot::default(),
             team_usage: Slot::default(),
-            reach: RwLock::default(),
+            whereabouts: Whereabouts::default(),
             forks: RwLock::default(),
             session_data: RwLock::default(),
             notebook_sizes: Slot::default(),
@@ -264,23 +256,17 @@ impl Board {
 
     /// Returns where a workload's container is, while it runs and the workload loop has seen it.
     pub fn reach(&self, id: &JobId) -> Option<Reach> {
-        self.reach.read().expect(HELD).get(id).cloned()
+        self.whereabouts.reach(id)
     }
 
-    /// Says where the containers are that run now, all at once. Whoever is not among them has ended, and
-    /// what was counted of it is forgotten.
-    pub fn set_addresses(&self, addresses: Vec<(JobId, IpAddr)>) {
-        let mut all = self.reach.write().expect(HELD);
-        let same = all.len() == addresses.len()
-            && addresses.iter().all(|(id, address)| all.get(id).is_some_and(|reach| reach.address == *address));
-        if same {
-            return;
-        }
-        let mut before = std::mem::take(&mut *all);
-        all.extend(addresses.into_iter().map(|(id, address)| {
-            let traffic = before.remove(&id).map(|reach| reach.traffic).unwrap_or_default();
-            (id, Reach { address, traffic })
-        }));
+    /// Says who runs now, all at once. Of several at one address it is the newest's: see [`Whereabouts::set`].
+    pub fn set_addresses(&self, now: Vec<Located>) {
+        self.whereabouts.set(now);
+    }
+
+    /// Forgets where a container is that has ended, before its address is somebody else's.
+    pub fn forget_address(&self, container: &str) {
+        self.whereabouts.forget(container);
     }
 
     /// Returns how far an import is, while it is under way.
@@ -356,24 +342,5 @@ impl Board {
     /// Notes a run of a loop.
     pub fn report(&self, name: &'static str, report: LoopReport) {
         self.loops.write().expect(HELD).insert(name, report);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_runs_on_keeps_its_counters_and_what_ended_is_forgotten() {
-        let board = Board::new(Catalogue::generate(1, 1 << 30, &Inventory::default()));
-        let (one, two): (JobId, JobId) = ("js000000000001".parse().unwrap(), "js000000000002".parse().unwrap());
-        let address = |last| IpAddr::from([172, 18, 0, last]);
-        board.set_addresses(vec![(one.clone(), address(2))]);
-        board.reach(&one).unwrap().traffic.passed_in(7, Timestamp(1));
-        board.set_addresses(vec![(one.clone(), address(2)), (two.clone(), address(3))]);
-        assert_eq!(board.reach(&one).unwrap().traffic.now().bytes_in, 7);
-        board.set_addresses(vec![(two.clone(), address(2))]);
-        assert!(board.reach(&one).is_none());
-        assert_eq!(board.reach(&two).unwrap().address, address(2));
     }
 }

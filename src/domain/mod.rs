@@ -38,5 +38,6 @@ pub mod traffic;
 pub mod user;
 pub mod user_path;
 pub mod web_name;
+pub mod whereabouts;
 pub mod workload;
 pub mod workspace;

@@ -250,7 +250,7 @@ impl Executor for FakeEngine {
                     name: container.plan.name.clone(),
                     labels: container.plan.labels.clone(),
                     state: container.state,
-                    ip: (container.state == ContainerState::Running).then(|| state.address()),
+                    ip: (container.state == ContainerState::Running).then(|| state.address(container)),
                 })
                 .collect())
         })
@@ -307,7 +307,7 @@ impl Executor for FakeEngine {
                 started_at: container.started_at,
                 finished_at: container.finished_at,
                 image_id: state.image(&container.plan.image).map(|image| image.id.clone()).unwrap_or_default(),
-                ip: (container.state == ContainerState::Running).then(|| state.address()),
+                ip: (container.state == ContainerState::Running).then(|| state.address(container)),
                 ports: container
                     .plan
                     .ports

@@ -26,10 +26,10 @@ use super::{
 };
 use crate::{
     domain::{
-        board::Reach,
         id::{NotebookId, TensorBoardId},
         traffic::OpenRequest,
         web_name::{self, Host, Target},
+        whereabouts::Reach,
         workload::State,
     },
     service::tickets::Served,
@@ -225,8 +225,17 @@ impl Proxy {
         if let Some(reach) = self.services.reach(&served.run).filter(|_| !served.state.is_terminal()) {
             return Ok(Going { called, served, pass, reach, port, has_token, is_stripped: false });
         }
+        Err(self.nowhere(&called, &pass).await)
+    }
+
+    /// Says why a container is not reached that is not known to be anywhere.
+    async fn nowhere(&self, called: &Called, pass: &Pass) -> Refusal {
+        let id = &called.target.id;
         // A run may have begun or ended since it was looked up.
-        let served = pass.look_again().await?;
+        let served = match pass.look_again().await {
+            Ok(served) => served,
+            Err(refusal) => return refusal,
+        };
         let detail = match served.state {
             State::Pending | State::Provisioned => {
                 format!("{id} does not run yet ({}): this goes on by itself when it does", served.state)
@@ -234,10 +243,10 @@ impl Proxy {
             State::Running => format!("{id} runs, and the engine has not said yet where: try again in a moment"),
             _ => {
                 let detail = format!("{id} is over, so nothing answers there any more: start it anew");
-                return Err(self.with_link(Refusal::new(StatusCode::GONE, "workload_over", detail), &called));
+                return self.with_link(Refusal::new(StatusCode::GONE, "workload_over", detail), called);
             }
         };
-        Err(self.with_link(self.not_yet(&served, detail).await, &called))
+        self.with_link(self.not_yet(&served, detail).await, called)
     }
 
     /// Says that something does not answer yet, and what is known of why.
@@ -254,7 +263,7 @@ impl Proxy {
         peer: SocketAddr,
         place: Place,
     ) -> Result<Response<Body>, Refusal> {
-        let (traffic, address) = (&going.reach.traffic, SocketAddr::new(going.reach.address, going.port));
+        let traffic = &going.reach.traffic;
         head.uri = target(&head.uri, going.called.prefix.as_deref().filter(|_| going.is_stripped))?;
         head.version = Version::HTTP_11;
         head.extensions.clear();
@@ -282,9 +291,9 @@ impl Proxy {
         let begun = Instant::now();
         let request = Request::from_parts(head, body);
         let answered = if upgrade.is_some() {
-            self.wait(&going, progress, place.upstreams.upgrade(address, request)).await
+            self.wait(&going, progress, place.upstreams.upgrade(&going.reach, going.port, request)).await
         } else {
-            self.wait(&going, progress, place.upstreams.send(address, request)).await
+            self.wait(&going, progress, place.upstreams.send(&going.reach, going.port, request)).await
         };
         let (response, slot) = match answered {
             Ok(answered) => answered,
@@ -335,6 +344,7 @@ impl Proxy {
     async fn explain(&self, going: &Going, unanswered: Unanswered) -> Refusal {
         let (id, port) = (&going.called.target.id, going.port);
         let (status, code, detail) = match unanswered {
+            Unanswered::Failed(Failure::Ended) => return self.nowhere(&going.called, &going.pass).await,
             Unanswered::NotLetIn => return door::unauthorized("the key, token or session behind this has ended"),
             Unanswered::Late => (
                 StatusCode::GATEWAY_TIMEOUT,

@@ -4,6 +4,7 @@
 mod access;
 mod passing;
 mod sockets;
+mod whereabouts;
 
 use std::{net::SocketAddr, sync::Mutex};
 
@@ -18,7 +19,7 @@ use tokio::{
 use super::{workers::Workers, *};
 use crate::{
     api::{caller::tests::Fixed, router::tests::Api},
-    domain::{caller::Scope, id::JobId, time::Timestamp, web_name::ServedId},
+    domain::{caller::Scope, id::JobId, time::Timestamp, web_name::ServedId, whereabouts::Located},
     store::{StoreError, workloads},
 };
 
@@ -65,7 +66,7 @@ impl Rig {
         let api = Api::new().await;
         let id = running_job(&api, port).await;
         let run: JobId = id.parse().unwrap();
-        api.board.set_addresses(vec![(run.clone(), [127, 0, 0, 1].into())]);
+        api.board.set_addresses(vec![located(&run)]);
         let stop = CancellationToken::new();
         let listener = listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -131,6 +132,11 @@ impl Rig {
     fn reached(&self) -> Vec<String> {
         self.reached.lock().unwrap().clone()
     }
+}
+
+/// Says that a run's container is on this machine.
+fn located(run: &JobId) -> Located {
+    Located { run: run.clone(), container: format!("container-of-{run}"), address: [127, 0, 0, 1].into() }
 }
 
 /// Submits a job that publishes `port`, and has it run.

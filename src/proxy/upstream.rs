@@ -1,7 +1,8 @@
 //! Connections to containers: made when they are needed, used again while nobody closes them.
 //!
-//! A connection has no task of its own: whoever waits for its answer drives it, and then whoever reads the
-//! answer's body. So a request never wakes a second task, often on another core.
+//! A connection is to one container: made while that was known to be there, and never used for another that
+//! was given its address. It has no task of its own: whoever waits for its answer drives it, and then whoever
+//! reads the answer's body. So a request never wakes a second task, often on another core.
 
 use std::{
     collections::HashMap,
@@ -26,6 +27,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::Instant};
 
 use super::stream::Body;
+use crate::domain::whereabouts::Reach;
 
 /// How long a container may take to accept a connection. It is on this machine.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -47,13 +49,19 @@ pub enum Failure {
     NotAccepted,
     #[error("the container cannot be reached")]
     Unreachable(#[source] io::Error),
+    /// What is at its address now may be another's.
+    #[error("the container has ended")]
+    Ended,
     #[error("the container broke off before it answered")]
     Broken(#[source] hyper::Error),
 }
 
+/// A port of one container: the number of its stay where it is, and the port's.
+type Port = (u64, u16);
+
 /// Connections that nobody uses at the moment.
 #[derive(Default)]
-pub struct Upstreams(Mutex<HashMap<SocketAddr, Vec<Idle>>>);
+pub struct Upstreams(Mutex<HashMap<Port, Vec<Idle>>>);
 
 struct Idle {
     link: Link,
@@ -102,7 +110,7 @@ impl Link {
 /// A connection in use. Dropped, it is closed.
 pub struct Slot {
     upstreams: Arc<Upstreams>,
-    address: SocketAddr,
+    port: Port,
     link: Link,
 }
 
@@ -119,7 +127,7 @@ impl Slot {
             return;
         }
         let mut all = self.upstreams.0.lock().expect(HELD);
-        let kept = all.entry(self.address).or_default();
+        let kept = all.entry(self.port).or_default();
         if kept.len() < KEPT {
             kept.push(Idle { link: self.link, since: Instant::now() });
         }
@@ -131,13 +139,15 @@ impl Upstreams {
     /// body to come, and handed on when it is complete.
     pub async fn send(
         self: &Arc<Self>,
-        address: SocketAddr,
+        reach: &Reach,
+        port: u16,
         mut request: Request<Body>,
     ) -> Result<(Response<Incoming>, Slot), Failure> {
-        while let Some(Idle { mut link, since }) = self.take(address) {
+        let of = (reach.stay.number(), port);
+        while let Some(Idle { mut link, since }) = self.take(of) {
             let spare = (since.elapsed() > DOUBTFUL).then(|| spare(&request)).flatten();
             match link.ask(request).await {
-                Ok(response) => return Ok((response, self.slot(address, link))),
+                Ok(response) => return Ok((response, self.slot(of, link))),
                 Err(mut failed) => match (failed.take_message(), spare) {
                     // It was closed before a byte was sent.
                     (Some(unsent), _) => request = unsent,
@@ -147,37 +157,38 @@ impl Upstreams {
                 },
             }
         }
-        let (sender, connection) = connect(address).await?;
+        let (sender, connection) = connect(reach, port).await?;
         let mut link = Link { sender, connection: Some(Box::pin(connection)) };
         let response = link.ask(request).await.map_err(|failed| Failure::Broken(failed.into_error()))?;
-        Ok((response, self.slot(address, link)))
+        Ok((response, self.slot(of, link)))
     }
 
     /// Sends a request that asks for a websocket, on a connection of its own, which a task of its own drives
     /// until both sides have agreed.
     pub async fn upgrade(
         self: &Arc<Self>,
-        address: SocketAddr,
+        reach: &Reach,
+        port: u16,
         request: Request<Body>,
     ) -> Result<(Response<Incoming>, Slot), Failure> {
-        let (mut sender, connection) = connect(address).await?;
+        let (mut sender, connection) = connect(reach, port).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, %address, "a connection to a container broke");
+                tracing::debug!(%error, "a connection to a container broke");
             }
         });
         let response = sender.send_request(request).await.map_err(Failure::Broken)?;
-        Ok((response, self.slot(address, Link { sender, connection: None })))
+        Ok((response, self.slot((reach.stay.number(), port), Link { sender, connection: None })))
     }
 
-    fn slot(self: &Arc<Self>, address: SocketAddr, link: Link) -> Slot {
-        Slot { upstreams: Arc::clone(self), address, link }
+    fn slot(self: &Arc<Self>, port: Port, link: Link) -> Slot {
+        Slot { upstreams: Arc::clone(self), port, link }
     }
 
     /// Takes the connection that was used last: the others may be let go one day.
-    fn take(&self, address: SocketAddr) -> Option<Idle> {
+    fn take(&self, port: Port) -> Option<Idle> {
         let mut all = self.0.lock().expect(HELD);
-        let kept = all.get_mut(&address)?;
+        let kept = all.get_mut(&port)?;
         while let Some(mut idle) = kept.pop() {
             if idle.link.is_ready() {
                 return Some(idle);
@@ -208,8 +219,15 @@ fn spare(request: &Request<Body>) -> Option<request::Parts> {
     Some(head)
 }
 
-async fn connect(address: SocketAddr) -> Result<(SendRequest<Body>, Connection), Failure> {
-    let stream = match tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
+async fn connect(reach: &Reach, port: u16) -> Result<(SendRequest<Body>, Connection), Failure> {
+    let address = SocketAddr::new(reach.address, port);
+    let connected = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await;
+    // Looked at afterwards: a connection that was made before the end leads to no other container, whatever
+    // becomes of the address.
+    if reach.stay.is_over() {
+        return Err(Failure::Ended);
+    }
+    let stream = match connected {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(Failure::NobodyListens),
         Ok(Err(error)) => return Err(Failure::Unreachable(error)),

@@ -1,9 +1,9 @@
-//! Listens to the engine, so that the workload loop hears of an end at once. What is heard is only a
-//! nudge: the loop looks for itself, so an event that is missed costs time, not truth.
-//! Kills for memory alone are known by the events that tell of them.
+//! Listens to the engine, so that the workload loop hears of an end at once, and nobody is led any more to
+//! where the container was. What is heard is else only a nudge: the loop looks for itself, so an event that
+//! is missed costs time, not truth. Kills for memory alone are known by the events that tell of them.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -12,24 +12,30 @@ use futures_util::StreamExt;
 
 use super::{Works, memory_kills};
 
-/// Containers that the engine said have died. Its list still shows them as running for a moment; an
-/// inspect knows better.
+/// Containers that have ended, as the engine said or as was asked of it, and whether that was acted upon. Its
+/// list still shows them as running for a moment; an inspect knows better.
 #[derive(Clone, Default)]
-pub struct Died(Arc<Mutex<HashSet<String>>>);
+pub struct Died(Arc<Mutex<HashMap<String, bool>>>);
 
 impl Died {
     fn note(&self, name: String) {
-        self.0.lock().expect("no code panics while it holds this lock").insert(name);
+        self.0.lock().expect("no code panics while it holds this lock").insert(name, false);
     }
 
-    /// Says whether the container `name` was said to have died, once.
+    /// Forgets one that an admin has started again by hand.
+    fn runs_again(&self, name: &str) {
+        self.0.lock().expect("no code panics while it holds this lock").remove(name);
+    }
+
+    /// Says whether the container `name` is known to have ended, once for each time that was said.
     pub(super) fn take(&self, name: &str) -> bool {
-        self.0.lock().expect("no code panics while it holds this lock").remove(name)
+        let mut died = self.0.lock().expect("no code panics while it holds this lock");
+        died.get_mut(name).is_some_and(|taken| !std::mem::replace(taken, true))
     }
 
     /// Returns what was heard so far.
     pub(super) fn heard(&self) -> Vec<String> {
-        self.0.lock().expect("no code panics while it holds this lock").iter().cloned().collect()
+        self.0.lock().expect("no code panics while it holds this lock").keys().cloned().collect()
     }
 
     /// Forgets those of `heard` that are gone. What was heard since is kept: the list that says who is
@@ -40,6 +46,14 @@ impl Died {
             died.remove(name);
         });
     }
+}
+
+/// Notes that a container has ended. From now on nobody is led to its address, which the engine gives to the
+/// next container that starts.
+pub(super) fn note_end(works: &Works, container: &str) {
+    // In this order: the pass that sets addresses looks for ends afterwards.
+    works.died.note(container.to_owned());
+    works.board.forget_address(container);
 }
 
 /// Pause before listening again.
@@ -71,7 +85,8 @@ async fn listen(works: &Works) {
                         memory_kills::note(works, &event.container_name, event.at).await;
                         continue;
                     }
-                    "die" => works.died.note(event.container_name),
+                    "die" => note_end(works, &event.container_name),
+                    "start" => works.died.runs_again(&event.container_name),
                     _ => {}
                 }
                 works.store.changes().workloads.notify_one();
@@ -80,5 +95,30 @@ async fn listen(works: &Works) {
         // The engine went away or its stream broke; the loop notices that by itself.
         works.store.changes().workloads.notify_one();
         tokio::time::sleep(RETRY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_acted_upon_once_and_known_until_its_container_is_gone() {
+        let died = Died::default();
+        died.note("c".to_owned());
+        assert!(died.take("c") && !died.take("c") && !died.take("other"));
+        let heard = died.heard();
+        died.forget(heard.clone(), |_| true);
+        assert_eq!(died.heard(), ["c"]);
+        died.forget(heard, |_| false);
+        assert!(died.heard().is_empty());
+    }
+
+    #[test]
+    fn what_an_admin_starts_again_by_hand_has_not_ended() {
+        let died = Died::default();
+        died.note("c".to_owned());
+        died.runs_again("c");
+        assert!(died.heard().is_empty() && !died.take("c"));
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use anyhow::Context;
 
 use super::{
-    Works, launch, outputs,
+    Works, engine, launch, outputs,
     pump::{self, Pumps},
 };
 use crate::{
@@ -31,6 +31,7 @@ pub(super) async fn tear_down(works: &Works, pumps: &Pumps, workload: Workload) 
     } else {
         pumps.drained(&workload).await?;
     }
+    engine::note_end(works, &name);
     crate::fault::point("workload.remove.before");
     works.executor.remove(&name).await.context("removing its container")?;
     crate::fault::point("workload.remove.after");

@@ -49,6 +49,7 @@ mod publishing;
 mod session_words;
 mod sources;
 mod versions;
+mod whereabouts;
 
 struct Ids(AtomicU64);
 

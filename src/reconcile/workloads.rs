@@ -15,7 +15,7 @@ use anyhow::Context;
 use tokio::sync::Semaphore;
 
 use super::{
-    Loop, Works, drive, ending, launch, placement,
+    Loop, Works, drive, ending, engine, launch, placement,
     prepare::Preparer,
     pump::{self, Pumps},
     source_plan,
@@ -25,8 +25,8 @@ use super::{
 use crate::{
     domain::{
         board::{Contact, DiskRoom},
-        id::JobId,
         time::Timestamp,
+        whereabouts::Located,
         workload::{Ending, State, Wanted, Workload},
     },
     executor::{ContainerState, ContainerSummary, EngineError},
@@ -103,7 +103,9 @@ impl Loop for Workloads {
         self.remember(&containers);
 
         let by_attempt = by_attempt(&containers);
-        works.board.set_addresses(addresses(&alive, &by_attempt));
+        works.board.set_addresses(addresses(&alive, &by_attempt, &heard));
+        // Who ended while the list was under way is still in it.
+        works.died.heard().iter().for_each(|container| works.board.forget_address(container));
         let seen_of = |workload: &Workload| {
             by_attempt.get(&(workload.id.as_str(), workload.attempt)).map_or(Seen::Absent, |container| seen(container))
         };
@@ -334,6 +336,7 @@ impl Act {
             Step::Stop => {
                 let name = launch::container_name(&works.settings.box_id, &workload);
                 works.executor.stop(&name, works.settings.stop_grace).await.context("stopping")?;
+                engine::note_end(works, &name);
                 Ok(())
             }
             Step::RecordExit => self.record_exit(workload).await,
@@ -452,16 +455,19 @@ fn by_attempt(containers: &[ContainerSummary]) -> HashMap<(&str, u32), &Containe
     containers.iter().filter_map(|container| Some((attempt_of(container)?, container))).collect()
 }
 
-/// Returns where the containers of the present attempts are, of those that run.
+/// Returns where the containers of the present attempts are, of those that run and are not in `ended`.
 fn addresses(
     alive: &[Workload],
     by_attempt: &HashMap<(&str, u32), &ContainerSummary>,
-) -> Vec<(JobId, std::net::IpAddr)> {
+    ended: &[String],
+) -> Vec<Located> {
+    let ended: HashSet<&str> = ended.iter().map(String::as_str).collect();
     let reached = alive.iter().filter(|workload| workload.state.holds_resources());
     reached
         .filter_map(|workload| {
             let container = by_attempt.get(&(workload.id.as_str(), workload.attempt))?;
-            Some((workload.id.clone(), container.ip?))
+            let address = container.ip.filter(|_| !ended.contains(container.name.as_str()))?;
+            Some(Located { run: workload.id.clone(), container: container.name.clone(), address })
         })
         .collect()
 }

@@ -9,13 +9,13 @@ use super::{Invalid, ServiceError, Services, logs::LogQuery};
 use crate::{
     auth::{Secret, Ticket, TokenHash, WorkloadSession, WorkloadToken},
     domain::{
-        board::Reach,
         caller::{Action, Caller},
         id::{JobId, NotebookId, TensorBoardId},
         key::Key,
         notebook, tensorboard,
         time::Timestamp,
         web_name::ServedId,
+        whereabouts::Reach,
         workload::State,
     },
     store::{Tx, jobs, keys, notebooks, tickets},

@@ -35,7 +35,7 @@ pub(super) struct State {
     /// Nanoseconds since the fake's time began.
     pub(super) time: u64,
     pub(super) gpu_access: Option<Result<GpuAccess, String>>,
-    /// Of every container; loopback when nothing was said.
+    /// Of every container; when nothing was said, each has one of this machine's own, the first 127.0.0.1.
     pub(super) address: Option<IpAddr>,
     /// Loopback when nothing was said.
     pub(super) gateway: Option<IpAddr>,
@@ -65,8 +65,9 @@ impl State {
         if self.away { Err(EngineError::Unreachable("the fake engine is away".into())) } else { Ok(()) }
     }
 
-    pub(super) fn address(&self) -> IpAddr {
-        self.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    pub(super) fn address(&self, container: &Container) -> IpAddr {
+        let number = u32::from_str_radix(&container.id, 16).expect("an id is a number that counts from 1");
+        self.address.unwrap_or(IpAddr::V4(Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() - 1 + number)))
     }
 
     pub(super) fn at(&self, id: &str) -> Option<usize> {

@@ -14,6 +14,7 @@ use crate::{
         id::NotebookId,
         notebook::{EndedFor, Notebook, PORT, Session},
         series::SeriesName,
+        whereabouts::Located,
     },
     gpu::{GpuInventory, fake::FakeGpus},
     reconcile::notebooks::Notebooks,
@@ -180,7 +181,8 @@ const QUIET: fn(&Watched) = |_| {};
 async fn a_notebook_in_which_nothing_is_done_ends_though_tabs_are_open() {
     let mut watched = Watched::begin(1, 0).await;
     let run = watched.session().await.workload.id;
-    watched.rig.works.board.set_addresses(vec![(run.clone(), IpAddr::V4(Ipv4Addr::new(127, 0, 77, 1)))]);
+    let address = IpAddr::V4(Ipv4Addr::new(127, 0, 77, 1));
+    watched.rig.works.board.set_addresses(vec![Located { run: run.clone(), container: "c".to_owned(), address }]);
     let traffic = watched.rig.works.board.reach(&run).unwrap().traffic;
     let _socket = traffic.socket();
     let talks = |watched: &Watched| traffic.passed_out(100, watched.now());
