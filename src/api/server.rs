@@ -1,13 +1,6 @@
 //! Speaks HTTP/1.1 on sockets, plain or beneath TLS: accepts, bounds, and drains.
 
-use std::{
-    collections::HashMap,
-    io,
-    net::{IpAddr, SocketAddr},
-    pin::pin,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, extract::ConnectInfo};
 use http::{HeaderName, HeaderValue};
@@ -25,7 +18,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{add_extension::AddExtension, set_header::SetRequestHeaderLayer};
 
 use super::{not_http::Worded, slow_reader::Paced};
-use crate::auth::Certificates;
+use crate::{
+    auth::Certificates,
+    domain::shares::{Share, Shares},
+};
 
 /// In which a request says that it came by HTTPS.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -85,42 +81,6 @@ pub struct Place {
     _share: Option<Arc<Share>>,
 }
 
-/// Connections that are open, by where they come from.
-type Shares = Arc<Mutex<HashMap<IpAddr, u32>>>;
-
-/// One connection of those that one address may have.
-struct Share {
-    shares: Shares,
-    peer: IpAddr,
-}
-
-impl Share {
-    /// Takes one of `most`; `None` when `peer` has as many.
-    fn take(shares: &Shares, peer: IpAddr, most: u32) -> Option<Self> {
-        let mut open = shares.lock().expect(HELD);
-        let count = open.entry(peer).or_default();
-        if *count >= most {
-            return None;
-        }
-        *count += 1;
-        Some(Self { shares: Arc::clone(shares), peer })
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        let mut open = self.shares.lock().expect(HELD);
-        if let Some(count) = open.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.peer);
-            }
-        }
-    }
-}
-
-const HELD: &str = "no code panics while it holds this lock";
-
 /// Answers requests, on any number of listeners.
 #[derive(Clone)]
 pub struct Server {
@@ -128,8 +88,7 @@ pub struct Server {
     shutdown: CancellationToken,
     grace: Duration,
     places: Arc<Semaphore>,
-    shares: Shares,
-    most_of_one: Option<u32>,
+    shares: Option<Shares>,
 }
 
 impl Server {
@@ -137,13 +96,13 @@ impl Server {
     /// together; more wait to be accepted.
     pub fn new(router: Router, shutdown: CancellationToken, grace: Duration, connections: u32) -> Self {
         let places = Arc::new(Semaphore::new(connections as usize));
-        Self { router, shutdown, grace, places, shares: Arc::default(), most_of_one: None }
+        Self { router, shutdown, grace, places, shares: None }
     }
 
     /// Has one address hold `most` of the connections at most; what it opens beyond that is closed at once.
     #[must_use]
     pub fn at_most_from_one(self, most: u32) -> Self {
-        Self { most_of_one: Some(most), ..self }
+        Self { shares: Some(Shares::new(most)), ..self }
     }
 
     /// Answers on `listener` until the shutdown; then accepts no more, lets requests in progress end
@@ -188,9 +147,9 @@ impl Server {
     async fn accept(&self, listener: &TcpListener) -> io::Result<Option<(Place, TcpStream, SocketAddr)>> {
         let place = self.places.clone().acquire_owned().await.expect("the semaphore is never closed");
         let (stream, peer) = listener.accept().await?;
-        let share = match self.most_of_one {
+        let share = match &self.shares {
             None => None,
-            Some(most) => match Share::take(&self.shares, peer.ip(), most) {
+            Some(shares) => match shares.take(peer.ip()) {
                 Some(share) => Some(Arc::new(share)),
                 None => {
                     tracing::debug!(%peer, "closed one connection more than one address may have");

@@ -24,7 +24,8 @@ pub struct Limits {
     pub jobs_waiting_per_team: u64,
     /// Longest time limit that a job may ask for. Default `365d`.
     pub job_time: Span,
-    /// Most connections to the API at the same time. Default 2048.
+    /// Most connections to the API at the same time, and as many to what containers serve; of these, one address
+    /// other than loopback has three quarters at most. Default 2048.
     pub connections: u32,
 }
 

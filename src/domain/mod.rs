@@ -28,6 +28,7 @@ pub mod project;
 pub mod push;
 pub mod secret;
 pub mod series;
+pub mod shares;
 pub mod source;
 pub mod storage_care;
 pub mod storage_provider;

@@ -1,11 +1,19 @@
 //! Speaks HTTP/1.1 and HTTP/2 on a socket: accepts, bounds, and drains.
 
-use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     Proxy,
     workers::{Seat, Workers},
 };
+use crate::domain::shares::{Share, Shares};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -53,13 +61,27 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).await.map_err(|source| BindError { address, source })
 }
 
+/// What a connection holds while it is open: its place among all, and among those of its address.
+pub(super) struct Held {
+    _permit: OwnedSemaphorePermit,
+    _share: Option<Share>,
+}
+
+impl Held {
+    pub(super) fn new(permit: OwnedSemaphorePermit, share: Option<Share>) -> Self {
+        Self { _permit: permit, _share: share }
+    }
+}
+
 /// The place of a connection; a websocket keeps it when its connection has become a tunnel.
 pub(super) type Place = Arc<Seat>;
 
 /// Passes requests on until the proxy is stopped; then accepts no more, lets those in progress end within
-/// `grace`, and returns. At most `connections` are open at the same time; more wait to be accepted.
+/// `grace`, and returns. At most `connections` are open at the same time; more wait to be accepted. One
+/// address has three quarters of them at most, and what it opens beyond that is closed at once.
 pub async fn serve(listener: TcpListener, workers: Workers, proxy: Arc<Proxy>, grace: Duration, connections: u32) {
     let places = Arc::new(Semaphore::new(connections as usize));
+    let shares = Shares::new(connections - connections / 4);
     let stop = proxy.stop.clone();
     let mut stopped = pin!(stop.cancelled());
     let mut tidy = tokio::time::interval(TIDY);
@@ -72,12 +94,13 @@ pub async fn serve(listener: TcpListener, workers: Workers, proxy: Arc<Proxy>, g
                 workers.tidy();
                 continue;
             }
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &places, &shares) => accepted,
         };
-        let carried = accepted.and_then(|(permit, stream, peer)| {
+        let carried = accepted.and_then(|accepted| {
+            let Some((held, stream, peer)) = accepted else { return Ok(()) };
             tune(&stream);
             let proxy = Arc::clone(&proxy);
-            workers.carry(stream, permit, move |stream, place| answer(proxy, stream, peer, place))
+            workers.carry(stream, held, move |stream, place| answer(proxy, stream, peer, place))
         });
         match carried {
             Ok(()) => {}
@@ -94,13 +117,30 @@ pub async fn serve(listener: TcpListener, workers: Workers, proxy: Arc<Proxy>, g
     }
 }
 
+/// Waits for the next connection; `None` is one more than its address may have.
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> io::Result<(OwnedSemaphorePermit, TcpStream, SocketAddr)> {
-    let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+    shares: &Shares,
+) -> io::Result<Option<(Held, TcpStream, SocketAddr)>> {
+    let permit = places.clone().acquire_owned().await.expect("the semaphore is never closed");
     let (stream, peer) = listener.accept().await?;
-    Ok((place, stream, peer))
+    let share = if may_have_all(peer.ip()) {
+        None
+    } else {
+        let Some(share) = shares.take(peer.ip()) else {
+            tracing::debug!(%peer, "closed one connection more than one address may have");
+            return Ok(None);
+        };
+        Some(share)
+    };
+    Ok(Some((Held::new(permit, share), stream, peer)))
+}
+
+/// Says whether an address may have all connections: a reverse proxy or an SSH tunnel on this machine brings
+/// everybody's.
+fn may_have_all(peer: IpAddr) -> bool {
+    matches!(peer.to_canonical(), IpAddr::V4(Ipv4Addr::LOCALHOST) | IpAddr::V6(Ipv6Addr::LOCALHOST))
 }
 
 async fn answer(proxy: Arc<Proxy>, stream: TcpStream, peer: SocketAddr, place: Place) {

@@ -2,6 +2,7 @@
 //! listens in a container.
 
 mod access;
+mod bounds;
 mod passing;
 mod sockets;
 mod whereabouts;
@@ -55,10 +56,15 @@ struct Rig {
 
 impl Rig {
     async fn new(script: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        Self::with(Names::default(), Arc::new(script)).await
+        Self::with(Names::default(), Arc::new(script), 100).await
     }
 
-    async fn with(names: Names, script: Script) -> Self {
+    /// With so many connections at most.
+    async fn bounded(connections: u32) -> Self {
+        Self::with(Names::default(), Arc::new(|_| ok("")), connections).await
+    }
+
+    async fn with(names: Names, script: Script, connections: u32) -> Self {
         let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = upstream.local_addr().unwrap().port();
         let reached = Arc::new(Mutex::new(Vec::new()));
@@ -73,7 +79,7 @@ impl Rig {
         let names = Names { port: address.port(), ..names };
         let control = Some("http://127.0.0.1:7070".to_owned());
         let proxy = Proxy::new(api.services.clone(), Arc::new(Noon), names, control, stop.clone());
-        let serving = tokio::spawn(listener::serve(listener, Workers::start().unwrap(), proxy, PATIENCE, 100));
+        let serving = tokio::spawn(listener::serve(listener, Workers::start().unwrap(), proxy, PATIENCE, connections));
         Self { api, id, run, address, port, reached, stop, serving }
     }
 

@@ -6,11 +6,10 @@ use std::{io, sync::Arc, thread, time::Duration};
 use tokio::{
     net::TcpStream,
     runtime::{Builder, Handle},
-    sync::OwnedSemaphorePermit,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::upstream::Upstreams;
+use super::{listener::Held, upstream::Upstreams};
 
 /// More threads would pass on more than a machine's network brings.
 const MOST: usize = 8;
@@ -33,7 +32,7 @@ struct Worker {
 /// The place of a connection: among those that may be open, and on its thread.
 pub(super) struct Seat {
     pub upstreams: Arc<Upstreams>,
-    _permit: OwnedSemaphorePermit,
+    _held: Held,
 }
 
 impl Workers {
@@ -65,7 +64,7 @@ impl Workers {
     pub(super) fn carry<F>(
         &self,
         stream: TcpStream,
-        permit: OwnedSemaphorePermit,
+        held: Held,
         answer: impl FnOnce(TcpStream, Arc<Seat>) -> F + Send + 'static,
     ) -> io::Result<()>
     where
@@ -75,7 +74,7 @@ impl Workers {
         let worker = least.expect("there is one at least");
         // Whoever waits for a socket is woken by the thread that it was made known to.
         let stream = stream.into_std()?;
-        let seat = Arc::new(Seat { upstreams: Arc::clone(&worker.upstreams), _permit: permit });
+        let seat = Arc::new(Seat { upstreams: Arc::clone(&worker.upstreams), _held: held });
         let carried = async move {
             match TcpStream::from_std(stream) {
                 Ok(stream) => answer(stream, seat).await,
@@ -136,7 +135,7 @@ mod tests {
             clients.push(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
             let (stream, _) = listener.accept().await.unwrap();
             let (told, permit) = (told.clone(), Arc::clone(&places).acquire_owned().await.unwrap());
-            let carried = workers.carry(stream, permit, |stream, _seat| async move {
+            let carried = workers.carry(stream, Held::new(permit, None), |stream, _seat| async move {
                 let name = || thread::current().name().map(str::to_owned);
                 let before = name();
                 // Until the client goes.
@@ -168,7 +167,7 @@ mod tests {
             let _stream = stream;
             std::future::pending::<()>().await;
         };
-        workers.carry(stream, permit, endless).unwrap();
+        workers.carry(stream, Held::new(permit, None), endless).unwrap();
         assert_eq!(workers.end(Duration::from_millis(10)).await, 1);
         // The socket goes with its thread.
         assert_eq!(tokio::io::AsyncReadExt::read(&mut client, &mut [0; 1]).await.unwrap_or(0), 0);

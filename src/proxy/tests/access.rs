@@ -128,7 +128,7 @@ async fn cookies_by_path_are_for_those_who_ask_for_them() {
     };
     for allowed in [false, true] {
         let names = Names { cookies_by_path: allowed, ..Names::default() };
-        let rig = Rig::with(names, Arc::new(|_| ok("in"))).await;
+        let rig = Rig::with(names, Arc::new(|_| ok("in")), 100).await;
         let caller = rig.caller().await;
         let (ticket, _) = rig.api.services.open_workload(&caller, &rig.id.parse().unwrap(), None).await.unwrap();
         let answer = rig.say(&by_path(&rig, ticket.reveal())).await;
