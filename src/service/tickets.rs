@@ -153,6 +153,15 @@ impl Services {
     ) -> Result<Option<(WorkloadSession, Duration)>, ServiceError> {
         let session = WorkloadSession::mint(&*self.ids);
         let (services, ticket, id, hash) = (self.clone(), *ticket, id.clone(), session.hash());
+        // Looked for first, so that a flood of forged ones holds up nobody who writes.
+        let (wanted, now) = (id.clone(), self.clock.now());
+        let found = self
+            .store
+            .read(move |connection| tickets::key_of(connection, ticket.as_bytes(), tickets::Kind::Ticket, &wanted, now))
+            .await?;
+        if found.is_none() {
+            return Ok(None);
+        }
         let redeemed = self
             .store
             .write(move |tx| {

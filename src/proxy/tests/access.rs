@@ -45,6 +45,48 @@ async fn what_is_forged_used_or_anothers_opens_nothing() {
 }
 
 #[tokio::test]
+async fn a_ticket_that_opens_nothing_writes_nothing() {
+    let rig = Rig::new(|_| ok("")).await;
+    let (caller, id): (_, ServedId) = (rig.caller().await, rig.id.parse().unwrap());
+    let other = running_job(&rig.api, rig.port).await;
+    let (anothers, _) = rig.api.services.open_workload(&caller, &other.parse().unwrap(), None).await.unwrap();
+    let (used, _) = rig.api.services.open_workload(&caller, &id, None).await.unwrap();
+    let path = |ticket: &crate::auth::Ticket| format!("/?gradientd-ticket={}", ticket.reveal());
+    assert!(rig.get_bare(&path(&used), "").await.starts_with("HTTP/1.1 303"));
+    // Whatever is written waits for this.
+    let (begun, writes) = std::sync::mpsc::channel();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let store = rig.api.store.clone();
+    let long = tokio::spawn(async move {
+        let write = store.write(move |_| {
+            begun.send(()).unwrap();
+            let _ = ended.recv();
+            Ok::<_, StoreError>(())
+        });
+        write.await
+    });
+    tokio::task::spawn_blocking(move || writes.recv()).await.unwrap().unwrap();
+    let forged = crate::auth::Ticket::mint(&Fixed(7));
+    for ticket in [&forged, &used, &anothers] {
+        assert!(rig.get_bare(&path(ticket), "").await.starts_with("HTTP/1.1 401"));
+    }
+    assert!(!long.is_finished());
+    drop(end);
+    long.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn of_many_who_show_one_ticket_at_once_one_is_let_in() {
+    let rig = Rig::new(|_| ok("")).await;
+    let caller = rig.caller().await;
+    let (ticket, _) = rig.api.services.open_workload(&caller, &rig.id.parse().unwrap(), None).await.unwrap();
+    let path = format!("/?gradientd-ticket={}", ticket.reveal());
+    let answers = futures_util::future::join_all((0..20).map(|_| rig.get_bare(&path, ""))).await;
+    let starting = |status: &str| answers.iter().filter(|answer| answer.starts_with(status)).count();
+    assert_eq!((starting("HTTP/1.1 303"), starting("HTTP/1.1 401")), (1, 19), "{answers:?}");
+}
+
+#[tokio::test]
 async fn a_ticket_leads_to_no_other_host() {
     let rig = Rig::new(|_| ok("")).await;
     let caller = rig.caller().await;
