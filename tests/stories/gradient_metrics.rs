@@ -170,6 +170,8 @@ import os, pty, select, signal, sys, time
 pid, fd = pty.fork()
 if pid == 0:
     os.environ["TERM"] = "xterm"
+    # Whoever started the tests may be deaf to it, and that is handed down.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(os.path.join(os.path.dirname(sys.executable), "gradient"),
              ["gradient", "{nouns}", "metrics", "stream", "--id", "{id}", "--interval", "1s"])
 shown, press, until = b"", None, time.monotonic() + 40
