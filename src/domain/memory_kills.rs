@@ -20,6 +20,7 @@ impl MemoryKills {
     pub fn is_news(self) -> bool {
         self.times <= FEW || self.times.is_power_of_two()
     }
+
     /// Says what it means for a run of this kind, which may use so much memory, and what to do, for people.
     pub fn words(kind: &Kind, memory_bytes: u64) -> String {
         let limit = memory_bytes as f64 / f64::from(1 << 30);

@@ -9,11 +9,6 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Proxy,
-    workers::{Seat, Workers},
-};
-use crate::domain::shares::{Share, Shares};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -25,6 +20,12 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
+
+use super::{
+    Proxy,
+    workers::{Seat, Workers},
+};
+use crate::domain::shares::{Share, Shares};
 
 /// How long the head of a request may take to arrive, and how long a connection may be idle.
 const HEAD_TIME: Duration = Duration::from_secs(30);

@@ -117,7 +117,7 @@ async fn running_out_of_memory_is_seen(rig: &dyn Rig) {
             if !told.is_empty() {
                 return told;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::task::yield_now().await;
         }
     })
     .await;
